@@ -1,0 +1,1 @@
+"""Messages in, messages out: schema, text, binary, upgrades, filters and splits. No torch here."""
