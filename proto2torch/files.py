@@ -1,0 +1,99 @@
+"""Files: written whole or not at all, and found as Caffe finds them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from proto2torch.errors import RunError, Where
+
+_LONGEST_NAME = 200  # bytes of a name that the temporary name keeps; file systems allow 255
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file whole or not at all: yields a temporary path in the same folder, and renames it at the end.
+
+    The bytes and the rename are on the disk when it returns. Where the block raises, the temporary file goes and what
+    was at `path` stays. A symbolic link is written through; a device or a pipe is written directly.
+
+    Raises:
+        RunError: the file cannot be written (a missing folder, no permission, no space left on the device).
+    """
+    target = Path(os.path.realpath(path))
+    temporary: Path | None = None
+    try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            yield target
+            return
+        temporary = _create_beside(target)
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, target)
+        temporary = None
+        _sync(target.parent)
+    except OSError as error:
+        if isinstance(error.filename, str) and error.filename not in (str(temporary), str(target)):
+            raise
+        _unwritable(path, error)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def resolve(path: str, beside: str | None) -> str:
+    """The file that a prototxt means by `path`.
+
+    Caffe takes a relative path from the working directory. Where nothing is there, it is taken from the folder of the
+    prototxt `beside`; where nothing is there either, the path comes back as it was.
+    """
+    if beside is None or os.path.isabs(path) or os.path.exists(path):
+        return path
+    neighbour = os.path.join(os.path.dirname(beside), path)
+    return neighbour if os.path.exists(neighbour) else path
+
+
+def _create_beside(target: Path) -> Path:
+    """An empty file in the folder of `target`, with the permissions of the file it replaces or of a new file."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    name = os.fsencode(target.name)[:_LONGEST_NAME].decode(errors="ignore")
+    temporary = target.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except OSError as error:
+        error.filename = str(target)
+        raise
+    try:
+        if target.exists():
+            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+    finally:
+        os.close(handle)
+    return temporary
+
+
+def _sync(path: Path) -> None:
+    """Wait until what is in a file or a folder is on the disk, where the system can say so."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def _unwritable(path: str | os.PathLike[str], error: OSError) -> NoReturn:
+    reason = (error.strerror or str(error)).lower()
+    folder = os.path.dirname(os.path.abspath(path))
+    hint = f"the folder {folder} does not exist: create it first" if not os.path.isdir(folder) else None
+    raise RunError(f"cannot write {os.fspath(path)}: {reason}", where=Where(file=os.fspath(path)), hint=hint) from error
