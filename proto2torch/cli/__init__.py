@@ -1,0 +1,50 @@
+"""The command `proto2torch`. Each command is thin: it reads its arguments, makes one call, prints."""
+
+from __future__ import annotations
+
+import click
+
+from proto2torch.cli.group import Main, debug_option
+
+COMMANDS = {
+    "train": ("proto2torch.cli.train:train", "Train a net as its solver says, with Caffe's log and snapshots."),
+    "test": ("proto2torch.cli.test:test", "Mean of every output of the TEST net over some batches."),
+    "export": ("proto2torch.cli.export:export", "Readable PyTorch source of a net, or its weights."),
+    "convert": ("proto2torch.cli.convert:convert", "Make a database from a data set's own files."),
+    "devices": ("proto2torch.cli.devices:devices", "The devices that torch sees."),
+}
+"""Each command: where it lives, and what the listing says of it."""
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        import proto2torch
+
+        click.echo(f"proto2torch {proto2torch.__version__}")
+        ctx.exit()
+
+
+main = Main(
+    "proto2torch",
+    table=COMMANDS,
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="Print the version.",
+        ),
+        debug_option(),
+    ],
+    help="""Run, train and export Caffe networks with PyTorch.
+
+    \b
+    Example:
+      proto2torch train examples/digits/lenet_solver.prototxt
+      proto2torch export examples/digits/lenet_train_test.prototxt > model.py
+    """,
+    epilog="proto2torch COMMAND --help explains each command with an example.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)

@@ -1,0 +1,78 @@
+"""`proto2torch export`: a net as readable PyTorch source, or its weights for that source."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from proto2torch.cli import options
+from proto2torch.cli.group import refuse
+from proto2torch.cli.options import emit, say
+
+
+@click.command(short_help="Readable PyTorch source of a net, or its weights.")
+@click.argument("net", type=options.FILE)
+@click.option("-o", "--output", metavar="FILE", type=options.FILE, help="Where to write; without it, stdout.")
+@click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
+@click.option("--weights", type=options.FILE, help="Weights to export with it: .caffemodel or .caffemodel.h5.")
+@click.option("--format", "kind", type=click.Choice(["python", "safetensors"]), default="python", show_default=True)
+@options.state
+def export(net: str, output: str | None, phase: str, weights: str | None, kind: str, level: int, stage: str) -> None:
+    """Print NET as the PyTorch module a person would have written; it imports torch and nothing of proto2torch.
+
+    With --weights and -o model.py the weights go to model.safetensors beside it. --format safetensors writes them
+    alone. Either way they load with load_state_dict(safetensors.torch.load_file(…)).
+
+    \b
+    Example:
+      proto2torch export examples/digits/lenet_train_test.prototxt > model.py
+      proto2torch export deploy.prototxt --weights net.caffemodel -o model.py
+    """
+    phase = phase.upper()
+    state = {"phase": phase, "level": level, "stages": options.stages(stage)}
+    if kind == "safetensors":
+        if weights is None:
+            refuse("--format safetensors exports weights. Received: no --weights")
+        _write_weights(net, weights, output, state)
+        return
+    if weights is not None and output is None:
+        refuse("the weights go beside the source, and stdout has no place beside it", "give -o FILE as well")
+    source = _source(net, state)
+    if output is None:
+        emit(source)
+        return
+    if weights is not None:
+        _write_weights(net, weights, str(Path(output).with_suffix(".safetensors")), state)
+    from proto2torch.files import atomic
+
+    with atomic(output) as temporary:
+        Path(temporary).write_text(source, encoding="utf-8")
+    say(f"{output}: written")
+
+
+def _source(net: str, state: dict[str, object]) -> str:
+    from proto2torch.codegen.export import export as export_source
+
+    source: str = export_source(net, **state)
+    return source
+
+
+def _write_weights(net: str, weights: str, output: str | None, state: dict[str, object]) -> None:
+    """The state_dict of the generated module to `output`, or to stdout."""
+    if output is None and sys.stdout.isatty():
+        refuse("weights are binary, and stdout is a terminal", "give -o FILE")
+    from proto2torch.net import load
+
+    built = load(net, weights, **state)
+    if output is not None:
+        built.save(output)
+        say(f"{output}: written")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        built.save(path)
+        emit(Path(path).read_bytes())

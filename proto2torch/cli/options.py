@@ -1,0 +1,86 @@
+"""What several commands share: options, the choice of the device, and writing to stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from proto2torch.errors import DeviceError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=str)
+"""A file name, completed by the shell; whether it can be read is said by who reads it."""
+
+
+def gpu(command: F) -> F:
+    """`--gpu 0`."""
+    return click.option("--gpu", metavar="ID", help="The CUDA device to run on: 0, 1, … or all.")(command)
+
+
+def state(command: F) -> F:
+    """`--level N --stage a,b`, the rest of Caffe's NetState beside the phase."""
+    command = click.option("--stage", metavar="A,B", default="", help="Stages of the net's state, by commas.")(command)
+    return click.option("--level", type=int, default=0, show_default=True, help="Level of the net's state.")(command)
+
+
+def precision(command: F) -> F:
+    """`--precision fp32|tf32`."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["fp32", "tf32"]),
+        default="fp32",
+        show_default=True,
+        help="Arithmetic of products on CUDA: float32 as Caffe, or the faster TF32.",
+    )(command)
+
+
+def stages(text: str) -> tuple[str, ...]:
+    """`a,b` as the stages of a net's state."""
+    return tuple(stage for stage in text.split(",") if stage)
+
+
+def cuda_device(asked: str) -> str:
+    """The torch device of `--gpu`; a DeviceError where it is not there, a usage error where it is no device."""
+    if asked != "all" and not all(part.isascii() and part.isdigit() for part in asked.split(",")):
+        raise click.BadParameter(f"expected a device's number, or all. Received: {asked!r}", param_hint="--gpu")
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise DeviceError(
+            f"torch sees no CUDA device. Received: --gpu {asked}", hint="leave --gpu out to run on the CPU"
+        )
+    ids = list(range(count)) if asked == "all" else [int(part) for part in asked.split(",")]
+    missing = [i for i in ids if i >= count]
+    if missing:
+        raise DeviceError(f"the CUDA devices are 0 to {count - 1}. Received: --gpu {asked}")
+    if len(ids) > 1:
+        raise DeviceError(
+            f"several devices at once are not supported. Received: --gpu {asked}", hint="give one, --gpu 0"
+        )
+    return f"cuda:{ids[0]}"
+
+
+def set_precision(precision: str) -> None:
+    """Let matrix products and convolutions on CUDA use TF32, or keep them to float32 as Caffe does."""
+    import torch
+
+    backends: Any = torch.backends
+    for products in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
+        products.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+
+
+def say(message: str) -> None:
+    """A message to the person at the terminal: on stderr."""
+    click.echo(message, err=True)
+
+
+def emit(data: str | bytes) -> None:
+    """Data to stdout: text as UTF-8, whatever the terminal's encoding, for another program reads it."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data.encode() if isinstance(data, str) else data)
+    sys.stdout.buffer.flush()
