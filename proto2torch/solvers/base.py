@@ -1,0 +1,134 @@
+"""What Caffe's update rules share: parameter groups, regularisation, history, and the step itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from proto2torch.solvers.numbers import float32
+
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+Direction = tuple[list[Tensor] | tuple[Tensor, ...], float]
+"""Tensors and a factor: the parameters move by minus their product."""
+
+REGULARIZATIONS = ("L2", "L1")
+
+
+class Rule(Optimizer):
+    """One of Caffe's update rules as an optimizer.
+
+    Each group may set, beside the hyperparameters of its rule:
+
+    lr:           the rate of this update (a learning-rate policy writes it)
+    lr_mult:      factor on `lr`
+    weight_decay: strength of the regularisation
+    decay_mult:   factor on `weight_decay`
+
+    A step computes, with float32 hyperparameters:
+
+        l = weight_decay * decay_mult
+        g = grad + l * w              (L2)
+        g = grad + l * sign(w)        (L1)
+        u = rule(lr * lr_mult, g, history)
+        w = w - u
+
+    As in Caffe, a parameter without a gradient is one whose gradient is zero: it still decays and keeps its velocity.
+    A step uses `.grad` as its working space; clear it before the next backward. With `keep_updates` it leaves `u`
+    there, which is what Caffe leaves in a blob's diff.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    """Names of the history tensors of one parameter, in the order of Caffe's solverstate."""
+    gathers: ClassVar[bool] = True
+    """Whether the history changes where `lr_mult` is 0 and the gradient is not."""
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: float,
+        weight_decay: float = 0.0,
+        regularization: str = "L2",
+        **hyperparameters: float,
+    ) -> None:
+        if regularization not in REGULARIZATIONS:
+            raise ValueError(f"regularization must be L2 or L1. Received: {regularization!r}")
+        shared = {"lr": lr, "lr_mult": 1.0, "weight_decay": weight_decay, "decay_mult": 1.0}
+        super().__init__(params, {**shared, **hyperparameters, "regularization": regularization, "step": 0})
+        self.keep_updates = False
+
+    def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
+        """Renew the history from the regularised gradients and give the way to go.
+
+        `rate` is lr * lr_mult; `group["step"]` counts this update, from 1. `grads` may be overwritten.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one update; `closure`, where given, computes the loss and its gradients first, and is returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            group["step"] += 1
+            if not self._rests(group):
+                self._update(group)
+        return loss
+
+    def history(self, param: Tensor) -> list[Tensor]:
+        """The history of one parameter, one tensor a slot; zeros before its first update."""
+        state = self.state.get(param, {})
+        return [state[slot] if slot in state else torch.zeros_like(param) for slot in self.slots]
+
+    def set_history(self, param: Tensor, history: Sequence[Tensor]) -> None:
+        """Replace the history of one parameter, as a restored snapshot does."""
+        self.state[param] = {
+            slot: torch.empty_like(param, requires_grad=False).copy_(value)
+            for slot, value in zip(self.slots, history, strict=True)
+        }
+
+    def set_step(self, step: int) -> None:
+        """Continue after `step` updates (Adam's bias correction counts them)."""
+        for group in self.param_groups:
+            group["step"] = step
+
+    def _rests(self, group: dict[str, Any]) -> bool:
+        """Whether the group neither moves nor remembers: rate 0, history still zero, nothing that would change it."""
+        if group["lr_mult"] != 0 or any(self.state.get(p) for p in group["params"]):
+            return False
+        return not self.gathers or _decay(group) == 0
+
+    def _update(self, group: dict[str, Any]) -> None:
+        params: list[Tensor] = group["params"]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+        regularize(params, grads, _decay(group), group["regularization"])
+        rate = float32(float32(group["lr"]) * float32(group["lr_mult"]))
+        tensors, factor = self.direction(group, rate, grads, *self._slots_of(params))
+        torch._foreach_add_(params, tensors, alpha=-factor)
+        if self.keep_updates:
+            for param, update in zip(params, tensors, strict=True):
+                param.grad = update * factor
+
+    def _slots_of(self, params: list[Tensor]) -> list[list[Tensor]]:
+        for param in params:
+            if not self.state.get(param):
+                self.state[param] = {slot: torch.zeros_like(param, requires_grad=False) for slot in self.slots}
+        return [[self.state[param][slot] for param in params] for slot in self.slots]
+
+
+def regularize(params: list[Tensor], grads: list[Tensor], strength: float, kind: str) -> None:
+    """Add the gradient of the penalty in place: strength * w (L2) or strength * sign(w) (L1), with sign(0) = 0."""
+    if strength == 0:
+        return
+    penalty = params if kind == "L2" else torch._foreach_sign(params)
+    torch._foreach_add_(grads, penalty, alpha=strength)
+
+
+def _decay(group: dict[str, Any]) -> float:
+    return float32(float32(group["weight_decay"]) * float32(group["decay_mult"]))

@@ -1,0 +1,92 @@
+"""What Caffe demands of a solver's fields, each as one line of a table or one small function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+# fmt: off
+KNOWN = frozenset((
+    "net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param", "train_state", "test_state",
+    "test_iter", "test_interval", "test_compute_loss", "test_initialization", "base_lr", "display", "average_loss",
+    "max_iter", "iter_size", "lr_policy", "gamma", "power", "momentum", "weight_decay", "regularization_type",
+    "stepsize", "stepvalue", "clip_gradients", "snapshot", "snapshot_prefix", "snapshot_format", "solver_mode",
+    "device_id", "random_seed", "type", "delta", "momentum2", "rms_decay", "debug_info", "snapshot_after_train",
+    "solver_type", "layer_wise_reduce", "weights",
+))
+# fmt: on
+"""The fields of SolverParameter that are carried out; any other is refused where it is set."""
+
+_AT_LEAST: dict[str, int] = {
+    "iter_size": 1,
+    "average_loss": 1,
+    "max_iter": 0,
+    "display": 0,
+    "test_interval": 0,
+    "snapshot": 0,
+    "device_id": 0,
+}
+
+_NUMBERS = (
+    *("base_lr", "gamma", "power", "momentum", "momentum2", "rms_decay"),
+    *("delta", "weight_decay", "clip_gradients"),
+)
+
+_WITH_GAMMA = ("step", "exp", "inv", "multistep", "sigmoid")
+_WITH_STEPSIZE = ("step", "sigmoid")
+_WITHOUT_MOMENTUM = ("AdaGrad", "RMSProp")
+
+
+class Report(Protocol):
+    def __call__(self, field: str, text: str, known: Iterable[str] = (), received: str = "") -> None: ...
+
+
+def run(p: Any, report: Report, *, rules: Iterable[str], policies: Iterable[str]) -> None:
+    """Report every field of the SolverParameter `p` whose value cannot be."""
+    for name in _NUMBERS:
+        if not math.isfinite(getattr(p, name)):
+            report(name, f"{name} must be a finite number. Received: {getattr(p, name)}")
+    for name, least in _AT_LEAST.items():
+        if getattr(p, name) < least:
+            report(name, f"{name} must be at least {least}. Received: {getattr(p, name)}")
+    _one_of(p, "regularization_type", ("L2", "L1"), report)
+    if _one_of(p, "type", rules, report):
+        _rule(p, report)
+    if _one_of(p, "lr_policy", policies, report):
+        _policy(p, report)
+
+
+def _one_of(p: Any, name: str, known: Iterable[str], report: Report) -> bool:
+    value, known = getattr(p, name), tuple(known)
+    if value not in known:
+        received = repr(value) if p.HasField(name) else "nothing"
+        report(name, f"{name} must be one of {', '.join(known)}. Received: {received}", known=known, received=value)
+    return value in known
+
+
+def _rule(p: Any, report: Report) -> None:
+    """The hyperparameters that a rule cannot work with."""
+    if p.type in _WITHOUT_MOMENTUM and p.momentum != 0:
+        report("momentum", f"momentum cannot be used with {p.type}. Received: {p.momentum:g}")
+    if p.type == "RMSProp":
+        _fraction(p, "rms_decay", report)
+    if p.type == "Adam":
+        _fraction(p, "momentum", report)
+        _fraction(p, "momentum2", report)
+
+
+def _fraction(p: Any, name: str, report: Report) -> None:
+    value = getattr(p, name)
+    if not 0 <= value < 1:
+        report(name, f"{name} of {p.type} must be at least 0 and below 1. Received: {value:g}")
+
+
+def _policy(p: Any, report: Report) -> None:
+    """The parameters that a policy cannot work with."""
+    if p.lr_policy in _WITH_GAMMA and p.gamma < 0:
+        report("gamma", f"gamma of the {p.lr_policy} policy must not be negative. Received: {p.gamma:g}")
+    if p.lr_policy in _WITH_STEPSIZE and p.stepsize <= 0:
+        report("stepsize", f"stepsize of the {p.lr_policy} policy must be positive. Received: {p.stepsize}")
+    if p.lr_policy == "poly" and p.max_iter == 0:
+        report("max_iter", "max_iter of the poly policy must be positive. Received: 0")
