@@ -1,0 +1,1 @@
+"""IR to source, source to module: names, the writer, build, export."""

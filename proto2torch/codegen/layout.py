@@ -1,0 +1,83 @@
+"""Breaks long lines as ruff format does, so that what is exported is laid out already."""
+
+from __future__ import annotations
+
+WIDTH = 88
+_OPEN, _CLOSE = "([{", ")]}"
+
+
+def statement(text: str, indent: int) -> list[str]:
+    """A statement as lines: whole where it fits, else its last bracket opened, its arguments on one line or one each."""
+    pad = " " * indent
+    if indent + len(text) <= WIDTH:
+        return [pad + text]
+    pair = _last_bracket(text)
+    if pair is None:
+        return [pad + text]
+    start, end = pair
+    head, body, tail = text[: start + 1], text[start + 1 : end], text[end:]
+    if not body:
+        return [pad + text]
+    inner = " " * (indent + 4)
+    parts = split_arguments(body)
+    if indent + 4 + len(body) <= WIDTH and "\n" not in body and not body.endswith(","):
+        return [pad + head, inner + body, pad + tail]
+    lines = [pad + head]
+    for part in parts:
+        lines += statement(part + ",", indent + 4)
+    return [*lines, pad + tail]
+
+
+def _last_bracket(text: str) -> tuple[int, int] | None:
+    """The outermost bracket pair that closes last."""
+    last = None
+    for start, end in _pairs(text):
+        last = (start, end)
+    return last
+
+
+def _pairs(text: str) -> list[tuple[int, int]]:
+    pairs, depth, start = [], 0, 0
+    for at, char in _code(text):
+        if char in _OPEN:
+            if depth == 0:
+                start = at
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+            if depth == 0:
+                pairs.append((start, at))
+    return pairs
+
+
+def split_arguments(body: str) -> list[str]:
+    """Arguments at the commas that stand outside every bracket and string."""
+    parts, depth, start = [], 0, 0
+    for at, char in _code(body):
+        if char in _OPEN:
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+        elif char == "," and depth == 0:
+            parts.append(body[start:at].strip())
+            start = at + 1
+    last = body[start:].strip()
+    return [*parts, last] if last else parts
+
+
+def _code(text: str) -> list[tuple[int, str]]:
+    """The characters outside of strings."""
+    out, quote, skip = [], "", False
+    for at, char in enumerate(text):
+        if skip:
+            skip = False
+        elif quote:
+            if char == "\\":
+                skip = True
+            elif char == quote:
+                quote = ""
+        elif char in "\"'":
+            quote = char
+        else:
+            out.append((at, char))
+    return out

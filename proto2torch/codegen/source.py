@@ -1,0 +1,190 @@
+"""IR to source: the module a person would have written, as text, and where it keeps each of Caffe's blobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from proto2torch.codegen.forward import Forward
+from proto2torch.codegen.inline import closure, pieces
+from proto2torch.codegen.layout import WIDTH, statement
+from proto2torch.codegen.names import LOCALS, MODULE_ATTRIBUTES, Names, class_name
+from proto2torch.ir.fuse import fuse
+from proto2torch.ir.graph import Net, Node, Value
+from proto2torch.layers.base import Code
+
+Returns = Sequence[tuple[str, Value]]
+
+_IMPORTS = (
+    (re.compile(r"\bmath\."), "import math\n\n"),
+    (re.compile(r"\btorch\."), "import torch\n"),
+    (re.compile(r"\bF\."), "import torch.nn.functional as F\n"),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A generated module: its text, and how it answers to the net."""
+
+    text: str
+    class_name: str
+    inputs: tuple[str, ...]
+    """Blob names of forward's arguments, in order."""
+    returns: tuple[str, ...]
+    """Names of what forward gives: one value by itself, several in a dict under these names."""
+    keys: dict[tuple[int, int], str] = field(default_factory=dict)
+    """The state_dict key of a blob, by (node, index); a blob that is kept in another form is missing."""
+    statistics: dict[int, str] = field(default_factory=dict)
+    """The module that keeps running_mean and running_var of a BatchNorm, by its node."""
+
+
+def default_returns(net: Net) -> list[tuple[str, Value]]:
+    """The net's outputs, and after them the terms of its objective that are no outputs."""
+    returns = [(v.blob, v) for v in net.outputs]
+    listed = {v for _, v in returns}
+    return returns + [(v.blob, v) for _, v, _ in net.objective if v not in listed]
+
+
+def generate(net: Net, returns: Returns | None = None) -> Source:
+    """The source of `net`; with `returns`, of what gives those values and no more.
+
+    Names and keys are the same whatever is returned, save that a BatchNorm whose own value is asked for stands apart
+    from its Scale.
+    """
+    returns = default_returns(net) if returns is None else list(returns)
+    fused = fuse(net, keep=[v for _, v in returns])
+    codes: dict[int, Code] = {node.index: node.op.code(node) for node in fused.nodes}
+    attributes = _attributes(fused, codes)
+    needed = _needed(fused, [v for _, v in returns])
+    nodes = [node for node in fused.nodes if node.index in needed]
+    homes = _homes(fused, codes)
+    forward = Forward(fused, nodes, codes, {i: attributes[homes[i]] for i in homes}, _locals(codes), returns)
+    lines = forward.lines()
+    used = [n for n in nodes if homes.get(n.index) == n.index]
+    name = class_name(net.name)
+    text = _assemble(net, name, _init(fused, used, codes, attributes), lines, forward, returns)
+    keys, statistics = _keys(fused, nodes, codes, {i: attributes[h] for i, h in homes.items()})
+    return Source(text, name, tuple(v.blob for v in forward.inputs), tuple(n for n, _ in returns), keys, statistics)
+
+
+def _needed(net: Net, values: Sequence[Value]) -> set[int]:
+    wanted, needed = set(values), set()
+    for node in reversed(net.nodes):
+        if any(v in wanted for v in node.outputs):
+            needed.add(node.index)
+            wanted.update(node.inputs)
+    return needed
+
+
+def _attributes(net: Net, codes: dict[int, Code]) -> dict[int, str]:
+    """The attribute that holds each node's module; two layers of one name get two attributes."""
+    unique, seen = {}, dict[str, int]()
+    for node in net.nodes:
+        if codes[node.index].module is not None:
+            seen[node.name] = seen.get(node.name, 0) + 1
+            unique[node.index] = node.name if seen[node.name] == 1 else f"{node.name} {seen[node.name]}"
+    names = Names("layer", MODULE_ATTRIBUTES)
+    names.give(unique.values())
+    return {index: names[name] for index, name in unique.items()}
+
+
+def _homes(net: Net, codes: dict[int, Code]) -> dict[int, int]:
+    """For each node with a module the node whose module it calls: its own, or the one it shares every blob with."""
+    homes = {}
+    for node in net.nodes:
+        module = codes[node.index].module
+        if module is None:
+            continue
+        owners = {p.owner[0] if p.owner else node.index for p in node.params}
+        shared = owners.pop() if len(owners) == 1 else node.index
+        whole = all(p.owner == (shared, p.index) for p in node.params)
+        homes[node.index] = shared if shared != node.index and whole and codes[shared].module == module else node.index
+    return homes
+
+
+def _locals(codes: dict[int, Code]) -> set[str]:
+    return set(LOCALS) | {name for code in codes.values() for name in code.runtime} | {"math"}
+
+
+def _init(net: Net, nodes: Sequence[Node], codes: dict[int, Code], attributes: dict[int, str]) -> list[str]:
+    lines = [f"self.{attributes[n.index]} = {codes[n.index].module}" for n in nodes]
+    by_index = {n.index: n for n in net.nodes}
+    present = {n.index for n in nodes}
+    for node in nodes:
+        for param in node.params:
+            if param.owner is not None and param.owner[0] in present:
+                owner = by_index[param.owner[0]].params[param.owner[1]]
+                theirs = f"self.{attributes[owner.node]}.{owner.blob.key}"
+                lines.append(f"self.{attributes[node.index]}.{param.blob.key} = {theirs}")
+    return lines
+
+
+def _keys(
+    net: Net, nodes: Sequence[Node], codes: dict[int, Code], homes: dict[int, str]
+) -> tuple[dict[tuple[int, int], str], dict[int, str]]:
+    keys, statistics = {}, {}
+    for node in nodes:
+        code = codes[node.index]
+        if code.module is None:
+            continue
+        if code.statistics:
+            statistics[node.index] = homes[node.index]
+        for param in node.params:
+            if not (code.statistics and param.blob.frozen):
+                keys[param.node, param.index] = f"{homes[node.index]}.{param.blob.key}"
+    return keys, statistics
+
+
+def _assemble(net: Net, name: str, init: list[str], body: list[str], forward: Forward, returns: Returns) -> str:
+    out = [f"class {name}(nn.Module):", *_docstring(net, forward.inputs, returns), ""]
+    if init:
+        out += ["    def __init__(self):", "        super().__init__()"]
+        for line in init:
+            out += statement(line, 8)
+        out.append("")
+    arguments = "".join(f", {a}" for a in forward.arguments)
+    out += statement(f"def forward(self{arguments}):", 4)
+    for line in body:
+        out += statement(line, 8)
+    text = "\n".join(out) + "\n"
+    carried = [piece.text for piece in closure(_carried(text))]
+    text = "\n\n\n".join([*carried, text])
+    imports = "".join(line for pattern, line in _IMPORTS if pattern.search(text)) + "from torch import nn\n"
+    return f"{imports}\n\n{text}"
+
+
+def _carried(text: str) -> list[str]:
+    words = set(re.findall(r"(?<!\.)\b[A-Za-z_]\w*(?=\()", text))
+    return [name for name in pieces() if name in words]
+
+
+def _docstring(net: Net, inputs: Sequence[Value], returns: Returns) -> list[str]:
+    batch = {v.shape[0] for v in inputs if v.shape}
+    size = batch.pop() if len(batch) == 1 else None
+
+    def show(name: str, value: Value) -> str:
+        dims = [str(d) for d in value.shape]
+        if dims and value.shape[0] == size:
+            dims[0] = "N"
+        return f"{_prose(name)} ({', '.join(dims)}{',' if len(dims) == 1 else ''})" if dims else _prose(name)
+
+    left = ", ".join(show(v.blob, v) for v in inputs)
+    right = ", ".join(show(n, v) for n, v in returns)
+    origin = f"from {_prose(PurePath(net.path).name)}, phase {net.phase}" if net.path else f"phase {net.phase}"
+    line = f'    """{left} -> {right}; {origin}."""'
+    if len(line) <= WIDTH:
+        return [line]
+    return [f'    """{origin[0].upper()}{origin[1:]}.', "", *_wrapped(f"{left} -> {right}"), '    """']
+
+
+def _wrapped(text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, WIDTH - 4, initial_indent="    ", subsequent_indent="        ", break_long_words=False)
+
+
+def _prose(name: str) -> str:
+    """A name within a docstring: plain characters as they are, anything that could end the string as `?`."""
+    return re.sub(r"[^ !#-\[\]-~]", "?", name)

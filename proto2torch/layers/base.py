@@ -1,0 +1,187 @@
+"""What a layer is, and the registry that knows every layer by Caffe's name for it."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from proto2torch.errors import NetError, UnsupportedError
+from proto2torch.ir.graph import Blob, Node, Shape
+from proto2torch.prototxt.document import LayerDefinition
+
+PHASES = ("TRAIN", "TEST")
+"""Caffe's phases by their numbers."""
+
+REGISTRY: dict[str, type[Layer]] = {}
+"""Every layer class by Caffe's type name."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """The PyTorch of one layer.
+
+    `forward` is an expression: `{0}`, `{1}` … stand for the inputs, `{me}` for the layer's own module. A layer of
+    several tops gives a tuple. None says that nothing is computed (Silence).
+    """
+
+    forward: str | None
+    module: str | None = None
+    """The constructor of the layer's module, `nn.Conv2d(3, 96, 11)`; None where it has none."""
+    runtime: tuple[str, ...] = ()
+    """Names from proto2torch.runtime that `forward` or `module` use; their source goes into the file."""
+    statistics: bool = False
+    """The first three Caffe blobs are BatchNorm's sums, and the module keeps running_mean and running_var of them."""
+
+
+class Layer:
+    """One layer type: what it accepts, the shapes it makes, the blobs it learns, and the PyTorch that computes it.
+
+    A subclass is registered by its class line:
+
+        class Convolution(Layer, type="Convolution", param="convolution_param"):
+
+    Attributes: `p` is the type's parameter message (with Caffe's defaults), `net_phase` is TRAIN or TEST, `phase` the
+    layer's own where it sets one, `tops` the number of tops listed, `inplace` whether the first top is the first bottom.
+    """
+
+    type: ClassVar[str]
+    param: ClassVar[str | None] = None
+    bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
+    """Fewest and most bottoms; None where there is no most."""
+    tops_allowed: ClassVar[tuple[int, int | None]] = (1, 1)
+    loss: ClassVar[bool] = False
+    """Loss layers weigh 1 by default, make an automatic top, and refuse a gradient to their labels."""
+    data: ClassVar[bool] = False
+    """Data layers make the inputs of the module; what is in their tops is read by proto2torch.data."""
+    labels: ClassVar[tuple[int, ...]] = ()
+    """The bottoms that take no gradient; where one would need it, Caffe aborts and we refuse."""
+    differentiable: ClassVar[bool] = True
+    """False where Caffe has no backward (Accuracy, ArgMax, Threshold)."""
+    allows_inplace: ClassVar[bool] = False
+    """Whether Caffe computes it rightly when its top is its bottom."""
+    alias: ClassVar[bool] = False
+    """Every top is the bottom itself (Split): no code, only names."""
+    starts_statement: ClassVar[bool] = False
+    """Source reads best when a line begins here (Convolution, InnerProduct)."""
+
+    def __init_subclass__(cls, type: str | None = None, param: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if type is None:
+            return
+        if type in REGISTRY:
+            raise TypeError(f"layer type {type!r} is registered twice. Received: {REGISTRY[type]!r} and {cls!r}")
+        cls.type, cls.param = type, param
+        REGISTRY[type] = cls
+
+    def __init__(self, definition: LayerDefinition, phase: str) -> None:
+        message = definition.message
+        self.definition = definition
+        self.name = definition.name
+        self.p: Any = getattr(message, self.param) if self.param else None
+        self.net_phase = phase
+        self.phase = PHASES[message.phase] if message.HasField("phase") else phase
+        self.tops = len(message.top)
+        self.inplace = bool(message.bottom and message.top and message.bottom[0] == message.top[0])
+
+    # What a subclass says
+
+    def check(self) -> None:
+        """Refuse fields that Caffe refuses, or that are not understood, whatever the shapes."""
+
+    def shapes(self, *x: Shape) -> Sequence[Shape]:
+        """The shape of each top, by Caffe's formula, from the shapes of the bottoms."""
+        return [x[0]]
+
+    def blobs(self, *x: Shape) -> Sequence[Blob]:
+        """The learnable blobs in Caffe's stored order."""
+        return []
+
+    def code(self, node: Node) -> Code:
+        """The PyTorch that computes it at this place."""
+        raise NotImplementedError
+
+    def fixes_extent(self) -> bool:
+        """Whether a learnable blob's shape depends on the spatial extent of the bottom (InnerProduct)."""
+        return False
+
+    def absorbs_extent(self) -> bool:
+        """Whether the tops have the same extent whatever the bottom's (global pooling)."""
+        return False
+
+    # What a subclass uses
+
+    def error(self, message: str, field: str = "", hint: str | None = None) -> NetError:
+        """A NetError at the field of this layer, `pad` of its own message or `transform_param.scale`."""
+        return NetError(message, where=self._where(field), hint=hint)
+
+    def refuse(self, message: str, field: str = "", hint: str | None = None) -> UnsupportedError:
+        """An UnsupportedError at the field: Caffe computes it, proto2torch does not."""
+        return UnsupportedError(message, where=self._where(field), hint=hint)
+
+    def _where(self, field: str) -> Any:
+        own = self.p is not None and field.split("[")[0].split(".")[0] in self.p.DESCRIPTOR.fields_by_name
+        return self.definition.where(f"{self.param}.{field}" if own else field)
+
+    def axis(self, axis: int, x: Shape, field: str = "axis") -> int:
+        """A Caffe axis, negative from the end, as an index into `x`."""
+        if not -len(x) <= axis < len(x):
+            raise self.error(f"{field} must lie in [{-len(x)}, {len(x)}) for a bottom of shape {x}. Received: {axis}", field)
+        return axis % len(x)
+
+
+def call(function: str, *args: Any, **kwargs: Any) -> str:
+    """The source of a call: `call("nn.Conv2d", 3, 96, (11, 11), stride=4)` gives `nn.Conv2d(3, 96, 11, stride=4)`.
+
+    Equal tuples collapse to one number, arguments that are None are left out, every value goes through `literal`.
+    Callers leave out arguments at torch's default with `unless`.
+    """
+    parts = [literal(a) for a in args] + [f"{k}={literal(v)}" for k, v in kwargs.items() if v is not None]
+    return f"{function}({', '.join(parts)})"
+
+
+def unless(default: Any, value: Any) -> Any:
+    """None, which `call` leaves out, where `value` is torch's default."""
+    return None if collapse(value) == default else value
+
+
+def collapse(value: Any) -> Any:
+    """`(3, 3)` as 3: torch takes one number for equal extents."""
+    if isinstance(value, tuple) and value and all(v == value[0] for v in value):
+        return value[0]
+    return value
+
+
+class Raw(str):
+    """Source text that `literal` passes through: `{0}` or `x.shape[0]`, never anything a file says."""
+
+
+def literal(value: Any) -> str:
+    """The source of a value. float32 fields print as the shortest decimal that is the same float32."""
+    if isinstance(value, Raw):
+        return str(value)
+    value = collapse(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, str):
+        return json.dumps(value).replace("\\/", "/")
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(literal(v) for v in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner},)" if len(value) == 1 else f"({inner})"
+    if value is None or isinstance(value, (bool, int)):
+        return repr(value)
+    raise TypeError(f"no literal for a value of type {type(value).__name__}. Received: {value!r}")
+
+
+def number(value: float) -> str:
+    """A protobuf float, which is a float32, as the shortest source that reads back as that float32."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return f'float("{value}")'
+    short = value
+    for digits in range(1, 18):
+        short = float(f"{value:.{digits}g}")
+        if struct.pack("f", short) == struct.pack("f", value):
+            break
+    return repr(int(short)) if short == int(short) and abs(short) < 1e15 else repr(short)

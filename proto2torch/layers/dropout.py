@@ -1,0 +1,23 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from proto2torch.ir.graph import Node
+from proto2torch.layers.base import Code, Layer, number
+
+
+class Dropout(Layer, type="Dropout", param="dropout_param"):
+    """In TRAIN zeroes each value with probability p and divides the others by 1 - p; in TEST passes its bottom on."""
+
+    allows_inplace = True
+
+    def check(self) -> None:
+        ratio = self.p.dropout_ratio
+        if not 0 <= ratio < 1:
+            raise self.error(f"dropout_ratio must lie in [0, 1). Received: {number(ratio)}", "dropout_ratio")
+
+    def code(self, node: Node) -> Code:
+        if self.phase == "TEST":
+            return Code("{0}")
+        ratio = number(self.p.dropout_ratio)
+        return Code(f"F.dropout({{0}}, {ratio}, self.training)" if self.net_phase == "TRAIN" else f"F.dropout({{0}}, {ratio})")

@@ -1,0 +1,33 @@
+"""LRN: local response normalisation."""
+
+from __future__ import annotations
+
+from proto2torch.ir.graph import Node, Shape
+from proto2torch.layers.base import Code, Layer, call, unless
+
+_ACROSS = 0
+
+
+class LRN(Layer, type="LRN", param="lrn_param"):
+    """Divides each value by what its neighbours' energy says.
+
+    ACROSS_CHANNELS: y = x (k + alpha / n * sum of x² over n channels around it) ^ -beta.
+    WITHIN_CHANNEL: y = x (1 + alpha / n² * sum of x² over the n x n window around it) ^ -beta; Caffe ignores k there.
+    """
+
+    def check(self) -> None:
+        if self.p.local_size % 2 == 0:
+            raise self.error(f"local_size must be odd. Received: {self.p.local_size}", "local_size")
+
+    def shapes(self, *x: Shape) -> list[Shape]:
+        if len(x[0]) != 4:
+            raise self.error(f"needs a bottom of 4 axes. Received: {x[0]}", "bottom")
+        return [x[0]]
+
+    def code(self, node: Node) -> Code:
+        p = self.p
+        if p.norm_region == _ACROSS:
+            module = call("nn.LocalResponseNorm", p.local_size, alpha=p.alpha, beta=unless(0.75, p.beta), k=unless(1, p.k))
+            return Code("{me}({0})", module)
+        size = f"{p.local_size}, {call('', p.alpha, p.beta)[1:-1]}"
+        return Code(f"within_channel_lrn({{0}}, {size})")

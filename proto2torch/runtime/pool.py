@@ -1,0 +1,66 @@
+"""Pooling with Caffe's windows where torch has no such window."""
+
+import torch
+import torch.nn.functional as F
+
+
+def pooled_extents(size, kernel, stride, pad, ceil_mode):
+    """Caffe's extents; a window that would begin in the far padding is dropped where there is padding."""
+    extents = []
+    for n, k, s, p in zip(size, kernel, stride, pad):
+        out = (-(-(n + 2 * p - k) // s) if ceil_mode else (n + 2 * p - k) // s) + 1
+        if any(pad) and (out - 1) * s >= n + p:
+            out -= 1
+        extents.append(out)
+    return extents
+
+
+def framed(x, kernel, stride, pad, ceil_mode, value):
+    """x padded by `value` so that windows without padding are Caffe's windows, and the pairs of their extents."""
+    kernel, stride, pad = ((v, v) if isinstance(v, int) else v for v in (kernel, stride, pad))
+    size = x.shape[2:]
+    out = pooled_extents(size, kernel, stride, pad, ceil_mode)
+    after = [max(0, (o - 1) * s + k - p - n) for o, s, k, p, n in zip(out, stride, kernel, pad, size)]
+    x = F.pad(x, (pad[1], after[1], pad[0], after[0]), value=value)
+    x = x[:, :, : (out[0] - 1) * stride[0] + kernel[0], : (out[1] - 1) * stride[1] + kernel[1]]
+    return x, out, (kernel, stride, pad)
+
+
+def caffe_max_pool(x, kernel, stride, pad, ceil_mode):
+    """The maximum of each window; a window beyond x gives float32's lowest value."""
+    framed_x, _, (kernel, stride, _) = framed(x, kernel, stride, pad, ceil_mode, torch.finfo(x.dtype).min)
+    return F.max_pool2d(framed_x, kernel, stride)
+
+
+def caffe_average_pool(x, kernel, stride, pad, ceil_mode):
+    """The sum of each window over its area within the padded x; a window beyond it gives 0 / 0."""
+    framed_x, out, (kernel, stride, pad) = framed(x, kernel, stride, pad, ceil_mode, 0.0)
+    total = F.avg_pool2d(framed_x, kernel, stride, divisor_override=1)
+    sides = []
+    for n, o, k, s, p in zip(x.shape[2:], out, kernel, stride, pad):
+        start = torch.arange(o, device=x.device) * s - p
+        sides.append(((start + k).clamp(max=n + p) - start).to(x.dtype))
+    return total / (sides[0][:, None] * sides[1])
+
+
+def max_pool_with_mask(x, kernel, stride, pad, ceil_mode=False):
+    """The maximum of each window, and its index h * width + w in the plane; -1 for a window beyond x."""
+    framed_x, _, (kernel, stride, pad) = framed(x, kernel, stride, pad, ceil_mode, torch.finfo(x.dtype).min)
+    y, index = F.max_pool2d(framed_x, kernel, stride, return_indices=True)
+    row = index // framed_x.shape[3] - pad[0]
+    column = index % framed_x.shape[3] - pad[1]
+    inside = (row >= 0) & (row < x.shape[2]) & (column >= 0) & (column < x.shape[3])
+    mask = torch.where(inside, row * x.shape[3] + column, -1)
+    return y, mask.to(x.dtype)
+
+
+def stochastic_pool(x, kernel, stride, pad, ceil_mode=False, training=False):
+    """In training an element drawn by its share of the window's sum, else sum x² / sum x; for x >= 0."""
+    framed_x, out, (kernel, stride, _) = framed(x, kernel, stride, pad, ceil_mode, 0.0)
+    windows = framed_x.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).flatten(4)
+    total = windows.sum(-1)
+    if not training:
+        return torch.where(total > 0, windows.square().sum(-1) / total, 0)
+    threshold = torch.rand_like(total) * total
+    reached = windows.detach().cumsum(-1) >= threshold[..., None]
+    return windows.gather(-1, reached.to(torch.uint8).argmax(-1, keepdim=True)).squeeze(-1)
