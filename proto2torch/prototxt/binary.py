@@ -1,0 +1,96 @@
+"""Messages as bytes, as Caffe's tools write them: nets, and weight files given where a net is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from proto2torch.errors import Proto2TorchError, PrototxtError, UnsupportedError, Where, raise_problems
+from proto2torch.prototxt import schema
+from proto2torch.prototxt.document import Document, Source
+
+LARGEST = 2**31 - 1
+"""The most bytes that protobuf takes for one message."""
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_SAMPLE = 1 << 16
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r"))
+
+
+def is_binary(data: bytes) -> bool:
+    """Whether the bytes begin as no text does: with control characters, as the tags of a binary message are."""
+    sample = data[:_SAMPLE]
+    return len(sample.translate(None, _CONTROL)) != len(sample)
+
+
+def net(data: bytes, path: str | None = None, *, weights: bool = False) -> Document:
+    """The NetParameter of a binary file, without its blobs unless they are asked for.
+
+    Raises:
+        PrototxtError: the bytes are no net. UnsupportedError: they have fields that Caffe's own nets do not have.
+    """
+    where = Where(file=path)
+    if data.startswith(_HDF5):
+        raise PrototxtError("this is an HDF5 file, which holds weights and no net", where=where)
+    if len(data) > LARGEST:
+        raise PrototxtError(f"a binary net has {LARGEST} bytes at most. Received: {len(data)} bytes", where=where)
+    parsed = _parse(data, where)
+    if not weights:
+        parsed = _without_weights(parsed)
+    raise_problems(list(_strange(parsed, path)))
+    return Document(parsed, source=Source("", path))
+
+
+def dump(message: Any) -> bytes:
+    """The bytes of a message, the same for the same message."""
+    data: bytes = message.SerializeToString(deterministic=True)
+    return data
+
+
+def _parse(data: bytes, where: Where) -> Any:
+    from google.protobuf.message import DecodeError
+
+    parsed = schema.new("NetParameter")
+    try:
+        parsed.ParseFromString(data)
+    except DecodeError as error:
+        text = "this is neither the text of a net nor a whole binary net: it is cut short, or something else"
+        raise PrototxtError(text, where=where) from error
+    if not (parsed.layer or parsed.layers or parsed.input):
+        raise PrototxtError("this binary file holds no layers: it is not a net", where=where)
+    return parsed
+
+
+def _without_weights(net: Any) -> Any:
+    """The net without its blobs, in a message of its own: clearing a field alone gives no memory back."""
+    for layer in _layers(net):
+        layer.ClearField("blobs")
+    small = schema.new("NetParameter")
+    small.CopyFrom(net)
+    return small
+
+
+def _strange(net: Any, path: str | None) -> Iterator[Proto2TorchError]:
+    """An error for each layer, and for the net, with fields that the schema does not know. They are discarded."""
+    for layer in (*net.layer, *net.layers):
+        if _discards(layer):
+            where = Where(file=path, layer=layer.name, type=layer.type if isinstance(layer.type, str) else None)
+            yield UnsupportedError("the layer has fields, or a type, that are not among Caffe's", where=where)
+    if _discards(net):
+        yield UnsupportedError("the net has fields that are not among Caffe's", where=Where(file=path))
+
+
+def _discards(message: Any) -> bool:
+    before = message.ByteSize()
+    message.DiscardUnknownFields()
+    return bool(message.ByteSize() != before)
+
+
+def _layers(net: Any) -> Iterator[Any]:
+    """The messages that can carry blobs, of every format."""
+    for layer in net.layer:
+        yield layer
+    for layer in net.layers:
+        yield layer
+        if layer.HasField("layer"):
+            yield layer.layer
