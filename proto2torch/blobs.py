@@ -123,7 +123,7 @@ class Blobs(nn.Module):
         set_tensor(blob.holder, blob.leaf, empty, blob.requires_grad)
         return blob.data
 
-    def bind(self, source: Source, module: nn.Module) -> None:
+    def bind(self, source: Source, module: nn.Module, device: torch.device) -> None:
         """Let a generated module use these tensors, and give memory to what it keeps besides."""
         for (node, index), key in source.keys.items():
             path, _, leaf = key.rpartition(".")
@@ -132,7 +132,7 @@ class Blobs(nn.Module):
                 holder._parameters[leaf] = tensor  # type: ignore[assignment]
             elif leaf in holder._buffers:
                 holder._buffers[leaf] = tensor
-        _materialize(module, next((b.tensor.device for b in self), torch.device("cpu")))
+        _materialize(module, device)
         self.refresh(source, module)
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -17,6 +18,7 @@ from proto2torch.layers.base import Code
 
 Returns = Sequence[tuple[str, Value]]
 
+_DOCSTRING = 100  # a formatter leaves docstrings alone, and one line reads better than four
 _IMPORTS = (
     (re.compile(r"\bmath\."), "import math\n\n"),
     (re.compile(r"\btorch\."), "import torch\n"),
@@ -174,14 +176,12 @@ def _docstring(net: Net, inputs: Sequence[Value], returns: Returns) -> list[str]
     right = ", ".join(show(n, v) for n, v in returns)
     origin = f"from {_prose(PurePath(net.path).name)}, phase {net.phase}" if net.path else f"phase {net.phase}"
     line = f'    """{left} -> {right}; {origin}."""'
-    if len(line) <= WIDTH:
+    if len(line) <= _DOCSTRING:
         return [line]
     return [f'    """{origin[0].upper()}{origin[1:]}.', "", *_wrapped(f"{left} -> {right}"), '    """']
 
 
 def _wrapped(text: str) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(text, WIDTH - 4, initial_indent="    ", subsequent_indent="        ", break_long_words=False)
 
 

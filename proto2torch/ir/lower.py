@@ -22,13 +22,20 @@ _MOST_ELEMENTS = 2**31 - 1  # Caffe counts a blob's elements in an int
 _MOST_AXES = 32
 
 
-def lower(net: NetDefinition, phase: str, registry: Mapping[str, Any], data_shapes: DataShapes) -> Net:
+def lower(
+    net: NetDefinition,
+    phase: str,
+    registry: Mapping[str, Any],
+    data_shapes: DataShapes,
+    input_shapes: Mapping[str, Shape] | None = None,
+) -> Net:
     """The IR of a net that has been filtered for `phase` and has its splits.
 
-    `registry` gives the layer class of a type, `data_shapes` the shapes of a data layer's tops, batch first.
+    `registry` gives the layer class of a type, `data_shapes` the shapes of a data layer's tops, batch first;
+    `input_shapes` replaces those of the net's inputs, by blob name.
     Raises what is wrong with the net: one NetError, or all of them as Problems.
     """
-    lowering = _Lowering(phase, registry, data_shapes)
+    lowering = _Lowering(phase, registry, data_shapes, input_shapes or {})
     for definition in net.layers:
         lowering.layer(definition)
     lowering.problems += lowering.sharing.problems
@@ -40,8 +47,10 @@ def lower(net: NetDefinition, phase: str, registry: Mapping[str, Any], data_shap
 
 
 class _Lowering:
-    def __init__(self, phase: str, registry: Mapping[str, Any], data_shapes: DataShapes) -> None:
-        self.phase, self.registry, self.data_shapes = phase, registry, data_shapes
+    def __init__(
+        self, phase: str, registry: Mapping[str, Any], data_shapes: DataShapes, input_shapes: Mapping[str, Shape]
+    ) -> None:
+        self.phase, self.registry, self.data_shapes, self.input_shapes = phase, registry, data_shapes, input_shapes
         self.problems: list[Proto2TorchError] = []
         self.nodes: list[Node] = []
         self.blobs: dict[str, Value | None] = {}  # the last version of each blob; None where a layer failed
@@ -93,6 +102,8 @@ class _Lowering:
     def _append(self, op: Any, inputs: tuple[Value, ...]) -> None:
         shapes = [value.shape for value in inputs]
         tops = self.data_shapes(op.definition, op.phase) if op.data else op.shapes(*shapes)
+        if not inputs:
+            tops = [self.input_shapes.get(n, s) for n, s in zip(op.definition.message.top, tops, strict=True)]
         outputs = self._outputs(op, inputs, [_checked(op, tuple(shape)) for shape in tops])
         index = len(self.nodes)
         params = self.sharing.params(index, op, op.blobs(*shapes))

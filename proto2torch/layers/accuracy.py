@@ -36,6 +36,9 @@ class Accuracy(Layer, type="Accuracy", param="accuracy_param"):
     def code(self, node: Node) -> Code:
         axis = self.axis(self.p.axis, node.inputs[0].shape)
         ignore = self.p.ignore_label if self.p.HasField("ignore_label") else None
-        arguments = call("", top_k=unless(1, self.p.top_k), axis=unless(1, axis), ignore_label=ignore)[1:-1]
-        function = "top_k_accuracy" if self.tops < 2 else "top_k_accuracy_by_class"
+        by_class = True if self.tops == 2 else None
+        arguments = call(
+            "", top_k=unless(1, self.p.top_k), axis=unless(1, axis), ignore_label=ignore, by_class=by_class
+        )[1:-1]
+        function = "top_k_accuracy" if ignore is None and not by_class else "weighed_accuracy"
         return Code(f"{function}({', '.join(filter(None, ('{0}', '{1}', arguments)))})")

@@ -44,5 +44,8 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss", param="softmax_param"):
 
     def code(self, node: Node) -> Code:
         axis = self.axis(self.p.axis, node.inputs[0].shape)
-        arguments = call("", axis=unless(1, axis), ignore_label=self.ignore_label, normalization=self.normalization("VALID"))
-        return Code(f"softmax_loss({', '.join(filter(None, ('{0}', '{1}', arguments[1:-1])))})")
+        ignore, mode = self.ignore_label, self.normalization("VALID")
+        plain = ignore is None and mode in (None, "FULL")
+        arguments = call("", axis=unless(1, axis), ignore_label=ignore, normalization=None if plain else mode)[1:-1]
+        function = "softmax_loss" if plain else "weighed_softmax_loss"
+        return Code(f"{function}({', '.join(filter(None, ('{0}', '{1}', arguments)))})")

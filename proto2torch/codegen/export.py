@@ -1,0 +1,33 @@
+"""What `export` prints: the source of a prototxt, from reading it to the last line, without importing torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proto2torch.codegen.source import Source, generate
+from proto2torch.ir.deploy import without_labels
+from proto2torch.ir.lower import DataShapes, lower
+from proto2torch.layers import REGISTRY
+from proto2torch.prototxt import filters, splits
+from proto2torch.prototxt.document import NetDefinition
+
+
+def export(
+    definition: NetDefinition,
+    data_shapes: DataShapes,
+    *,
+    phase: str = "TEST",
+    level: int = 0,
+    stages: Sequence[str] = (),
+    keep_labels: bool = False,
+) -> Source:
+    """The source of a net that has been read.
+
+    In phase TEST the losses and accuracies that read a data layer's label are left out, so that the module goes from
+    data to scores; `keep_labels` keeps them. `data_shapes` gives the shapes of a data layer's tops, batch first.
+    """
+    selected = splits.insert(filters.select(definition, phase, level, stages))
+    graph = lower(selected, phase, REGISTRY, data_shapes)
+    if phase == "TEST" and not keep_labels:
+        graph = without_labels(graph)
+    return generate(graph)

@@ -1,0 +1,352 @@
+"""`load` and `Net`: a Caffe net as an nn.Module, its blobs and parameters under Caffe's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proto2torch import data, weights
+from proto2torch.blobs import Blobs, LearnedBlob
+from proto2torch.codegen.build import build
+from proto2torch.codegen.source import Returns, Source, default_returns, generate
+from proto2torch.errors import NetError, did_you_mean
+from proto2torch.ir.graph import Net as Graph
+from proto2torch.ir.graph import Shape, Value
+from proto2torch.ir.lower import lower
+from proto2torch.layers import REGISTRY
+from proto2torch.prototxt import filters, splits
+from proto2torch.prototxt.document import LayerDefinition, NetDefinition
+from proto2torch.prototxt.read import read_net
+from proto2torch.weights import fillers
+from proto2torch.weights.random import Stream
+
+
+def load(
+    path: str | None = None,
+    weights: str | None = None,
+    *,
+    text: str | None = None,
+    phase: str = "TEST",
+    level: int = 0,
+    stages: Sequence[str] = (),
+    device: str | torch.device = "cpu",
+    allow_python_layers: bool = False,
+) -> Net:
+    """The net of a prototxt as an nn.Module.
+
+    Parameters
+    ----------
+    path, text
+        The prototxt's file, or its text in place of a file.
+    weights
+        A .caffemodel or .caffemodel.h5; without it the blobs start as Caffe's fillers say.
+    phase, level, stages
+        Select the layers, as the include and exclude rules say; phase is TRAIN or TEST.
+    device
+        Where the parameters live.
+    allow_python_layers
+        Whether Python layers of the prototxt may run; there are none yet.
+
+    Raises
+    ------
+    Proto2TorchError
+        For whatever is wrong with the file, the net or the weights.
+    """
+    net = load_definition(read_net(path, text=text), phase=phase, level=level, stages=stages, device=device)
+    if weights is not None:
+        net.load_weights(weights)
+    return net
+
+
+def load_definition(
+    definition: NetDefinition,
+    *,
+    phase: str = "TEST",
+    level: int = 0,
+    stages: Sequence[str] = (),
+    device: str | torch.device = "cpu",
+    stream: Stream | None = None,
+) -> Net:
+    """The net of a definition that has been read; its fillers draw from `stream`."""
+    return Net(filters.select(definition, phase, level, stages), phase, torch.device(device), stream or Stream(None))
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer as the filtered prototxt lists it."""
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+
+
+@dataclass
+class _Built:
+    """A generated module for one set of shapes and returns."""
+
+    source: Source
+    module: nn.Module
+    statistics: int = -1  # the version of BatchNorm's sums that running_mean was computed from
+
+
+class Net(nn.Module):
+    """A Caffe net. Calling it gives every net output by blob name, losses too, in Caffe's order.
+
+    `net(data=x)` takes inputs by name, `net(x)` where there is one, `net()` reads the next batch of the net's data
+    layers. Tensors are float32 on the net's device, arrays are converted; the batch size is free, and for other spatial
+    sizes the net is laid out anew, as Caffe's reshape does.
+    """
+
+    def __init__(self, selected: NetDefinition, phase: str, device: torch.device, stream: Stream) -> None:
+        super().__init__()
+        self.phase, self.device = phase, device
+        self.selected = selected
+        self.definition = splits.insert(selected)
+        self.feeds: dict[str, data.Feed] = {}
+        self.graph = self._lower({})
+        self._graphs: dict[tuple[Shape, ...], Graph] = {}
+        self._built: dict[Any, _Built] = {}
+        source = generate(self.graph)
+        module = build(source)
+        self.blobs = Blobs(self.graph, source, module)
+        self._fill(stream)
+        self.blobs.bind(source, module, device)
+        self._main = _Built(source, module)
+        self.module = module.train(phase == "TRAIN")
+        self.training = self.module.training
+        self.loss = torch.zeros((), device=device)
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        """The net's name in its prototxt."""
+        return self.graph.name
+
+    @property
+    def source(self) -> str:
+        """The generated source, as `export` prints it."""
+        return self._main.source.text
+
+    @property
+    def inputs(self) -> dict[str, Shape]:
+        """The shape of every input by blob name, in order."""
+        return {v.blob: v.shape for v in self.graph.inputs}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the net's outputs, in Caffe's order."""
+        return tuple(v.blob for v in self.graph.outputs)
+
+    @property
+    def layers(self) -> list[LayerInfo]:
+        """The layers after filtering, in order."""
+        messages = [layer.message for layer in self.selected.layers]
+        return [LayerInfo(m.name, m.type, tuple(m.bottom), tuple(m.top)) for m in messages]
+
+    @property
+    def params(self) -> dict[str, list[LearnedBlob]]:
+        """Each layer's learnable blobs, in Caffe's stored order and shape."""
+        return self.blobs.by_layer()
+
+    @property
+    def learned(self) -> list[LearnedBlob]:
+        """The learnable blobs, each owner once, in the order of a solver's history."""
+        return list(self.blobs)
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weight in the objective of each output that has one."""
+        return {value.blob: weight for _, value, weight in self.graph.objective}
+
+    # Running it
+
+    def forward(self, *args: Any, **inputs: Any) -> dict[str, Tensor]:
+        """Every net output by name; `loss` is the objective of this forward."""
+        values = self._run(default_returns, self._inputs(args, inputs))
+        self.loss = self._objective(values)
+        return {name: values[name] for name in self.outputs}
+
+    def features(self, *names: str, **inputs: Any) -> dict[str, Tensor]:
+        """The named blobs, in-place ones with their last value; layers that they do not need do not run."""
+
+        def returns(graph: Graph) -> Returns:
+            last = _last_values(graph)
+            return [(name, last[name]) for name in names]
+
+        known = _last_values(self.graph)
+        for name in names:
+            if name not in known:
+                raise NetError(f"the net has no blob {name!r}", hint=did_you_mean(name, known))
+        return self._run(returns, self._inputs((), inputs), names)
+
+    def _run(
+        self, returns: Callable[[Graph], Returns], inputs: dict[str, Tensor], key: tuple[str, ...] = ()
+    ) -> dict[str, Tensor]:
+        built = self._for(returns, inputs, key)
+        if built.source.statistics:
+            self._refresh(built)
+        result = built.module(*[inputs[name] for name in built.source.inputs])
+        return {built.source.returns[0]: result} if isinstance(result, Tensor) else result
+
+    def _refresh(self, built: _Built) -> None:
+        version = self.blobs.version(built.source)
+        if version != built.statistics:
+            self.blobs.refresh(built.source, built.module)
+            built.statistics = version
+
+    def _objective(self, values: Mapping[str, Tensor]) -> Tensor:
+        total: Tensor | None = None
+        for node, value, weight in self.graph.objective:
+            term = values[value.blob]
+            term = term if node.needs_backward else term.detach()
+            term = (term.sum() if term.dim() else term) * weight if weight != 1 or term.dim() else term
+            total = term if total is None else total + term
+        return torch.zeros((), device=self.device) if total is None else total
+
+    def _inputs(self, args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Tensor]:
+        names = list(self.inputs)
+        if args and len(args) != len(names):
+            raise NetError(f"takes {len(names)} inputs, {', '.join(names)}. Received: {len(args)} by position")
+        given = {**dict(zip(names, args, strict=False)), **given}
+        for name in given:
+            if name not in names:
+                raise NetError(f"the net has no input {name!r}", hint=did_you_mean(name, names) or f"inputs: {names}")
+        for layer, feed in self.feeds.items():
+            tops = next(n for n in self.graph.nodes if n.name == layer and n.op.data).outputs
+            if any(v.blob not in given for v in tops):
+                given |= {v.blob: t for v, t in zip(tops, feed.next(), strict=True) if v.blob not in given}
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise NetError(f"needs every input. Missing: {', '.join(missing)}")
+        return {name: self._tensor(value) for name, value in given.items()}
+
+    def _tensor(self, value: Any) -> Tensor:
+        tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+        dtype = tensor.dtype if tensor.is_floating_point() and tensor.dtype != torch.float64 else torch.float32
+        return tensor.to(self.device, dtype, non_blocking=True)
+
+    # Laying it out
+
+    def _lower(self, shapes: Mapping[str, Shape]) -> Graph:
+        return lower(self.definition, self.phase, REGISTRY, self._data_shapes, shapes)
+
+    def _data_shapes(self, definition: LayerDefinition, phase: str) -> Sequence[Shape]:
+        if definition.name not in self.feeds:
+            self.feeds[definition.name] = data.open(definition, phase)
+        return self.feeds[definition.name].shapes
+
+    def _for(self, returns: Callable[[Graph], Returns], inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> _Built:
+        shapes = {name: tuple(t.shape) for name, t in inputs.items()}
+        declared = self.inputs
+        same = all(shape[1:] == declared[name][1:] for name, shape in shapes.items())
+        if same and not names:
+            return self._main
+        key = (names, None if same else tuple(sorted((n, s[1:]) for n, s in shapes.items())))
+        if key not in self._built:
+            graph = self.graph if same else self._lower(shapes)
+            self._check_blobs(graph)
+            source = generate(graph, returns(graph))
+            module = build(source)
+            self.blobs.bind(source, module, self.device)
+            self._built[key] = _Built(source, module)
+        built = self._built[key]
+        built.module.train(self.module.training)
+        return built
+
+    def _check_blobs(self, graph: Graph) -> None:
+        for node, ours in zip(graph.nodes, self.graph.nodes, strict=True):
+            for param, own in zip(node.params, ours.params, strict=True):
+                if param.blob.shape != own.blob.shape:
+                    raise node.op.error(
+                        f"blob {param.index} has shape {own.blob.shape}, but an input of this size needs "
+                        f"{param.blob.shape}",
+                        "bottom",
+                    )
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Net:
+        super()._apply(fn, recurse)
+        self._built.clear()
+        self._main.statistics = -1
+        self.device = next((b.tensor.device for b in self.blobs), self.device)
+        return self
+
+    # Weights
+
+    def _fill(self, stream: Stream) -> None:
+        """Initial values, drawn layer by layer as Caffe draws them: those of a sharer too, which are thrown away."""
+        for node in self.graph.nodes:
+            if node.op.data:
+                fillers.data_layer_draws(node.definition, node.op.phase, stream)
+            given = node.definition.message.blobs
+            for param in node.params:
+                at = (param.node, param.index)
+                if param.owner is None:
+                    view = self.blobs.allocate(at, self.device)
+                if given:
+                    array = weights.blobproto.array(given[param.index], param.blob.shape, node.definition.where("blobs"))
+                else:
+                    array = fillers.fill(param.blob.filler, param.blob.shape, stream, node.definition.where())
+                if param.owner is None and array is not None:
+                    view.copy_(torch.as_tensor(array))
+
+    def load_weights(self, source: Any, strict: bool = False) -> Any:
+        """Load blobs by layer name from a .caffemodel, .caffemodel.h5 or .safetensors, or from {layer: [arrays]}.
+
+        Returns the report of what matched, what was left as it was and what was not used.
+        """
+        stored = weights.read_stored(source)
+        target: dict[str, list[LearnedBlob]] = {}
+        for node in self.graph.nodes:
+            target[node.name] = self.params.get(node.name, [])
+        report = weights.match(stored, {name: [b.shape for b in blobs] for name, blobs in target.items()}, strict=strict)
+        for layer, arrays in report.matched.items():
+            for blob, array in zip(target[layer], arrays, strict=True):
+                with torch.no_grad():
+                    blob.tensor.copy_(blob.from_caffe(array))
+        return report
+
+    def layer_messages(self) -> Iterable[tuple[Any, list[Any]]]:
+        """Each layer's message as Caffe stores it, with its blobs as arrays."""
+        params = self.params
+        for node in self.graph.nodes:
+            message = type(node.definition.message)()
+            message.CopyFrom(node.definition.message)
+            del message.blobs[:]
+            message.phase = ("TRAIN", "TEST").index(node.op.phase)
+            yield message, [blob.to_caffe(blob.tensor) for blob in params.get(node.name, [])]
+
+    def save(self, path: str) -> None:
+        """Write .caffemodel, .caffemodel.h5 or .safetensors, by the ending of `path`."""
+        weights.save(path, self.name, self.layer_messages(), self.module.state_dict())
+
+    def share(self, other: Net) -> None:
+        """Use `other`'s tensors for every layer of the same name: a test net's way to its train net's weights."""
+        theirs = other.params
+        for node in self.graph.nodes:
+            blobs = theirs.get(node.name)
+            if not node.params or blobs is None:
+                continue
+            shapes = [p.blob.shape for p in node.params]
+            if [b.shape for b in blobs] != shapes:
+                raise node.op.error(f"cannot share blobs with a layer whose shapes are {[b.shape for b in blobs]}")
+            for param, blob in zip(node.params, blobs, strict=True):
+                if param.owner is None:
+                    self.blobs.replace((param.node, param.index), blob)
+        self._built.clear()
+        self.blobs.bind(self._main.source, self.module, self.device)
+        self._main.statistics = -1
+
+    def close(self) -> None:
+        """Close the databases that its data layers read."""
+        for feed in self.feeds.values():
+            feed.close()
+
+
+def _last_values(graph: Graph) -> dict[str, Value]:
+    return {v.blob: v for node in graph.nodes for v in node.outputs}
