@@ -23,8 +23,8 @@ def is_binary(data: bytes) -> bool:
     return len(sample.translate(None, _CONTROL)) != len(sample)
 
 
-def net(data: bytes, path: str | None = None, *, weights: bool = False) -> Document:
-    """The NetParameter of a binary file, without its blobs unless they are asked for.
+def net(data: bytes, path: str | None = None) -> Document:
+    """The NetParameter of a binary file, a .caffemodel too.
 
     Raises:
         PrototxtError: the bytes are no net. UnsupportedError: they have fields that Caffe's own nets do not have.
@@ -35,10 +35,24 @@ def net(data: bytes, path: str | None = None, *, weights: bool = False) -> Docum
     if len(data) > LARGEST:
         raise PrototxtError(f"a binary net has {LARGEST} bytes at most. Received: {len(data)} bytes", where=where)
     parsed = _parse(data, where)
-    if not weights:
-        parsed = _without_weights(parsed)
     raise_problems(list(_strange(parsed, path)))
     return Document(parsed, source=Source("", path))
+
+
+def without_weights(document: Document) -> Document:
+    """The same net without its blobs, in a message of its own: clearing a field alone gives no memory back.
+
+    The document given loses its blobs too. It comes back itself if it has none.
+    """
+    cleared = False
+    for layer in _layers(document.message):
+        cleared = cleared or len(layer.blobs) > 0
+        layer.ClearField("blobs")
+    if not cleared:
+        return document
+    small = schema.new("NetParameter")
+    small.CopyFrom(document.message)
+    return Document(small, document.mark, document.source)
 
 
 def dump(message: Any) -> bytes:
@@ -59,15 +73,6 @@ def _parse(data: bytes, where: Where) -> Any:
     if not (parsed.layer or parsed.layers or parsed.input):
         raise PrototxtError("this binary file holds no layers: it is not a net", where=where)
     return parsed
-
-
-def _without_weights(net: Any) -> Any:
-    """The net without its blobs, in a message of its own: clearing a field alone gives no memory back."""
-    for layer in _layers(net):
-        layer.ClearField("blobs")
-    small = schema.new("NetParameter")
-    small.CopyFrom(net)
-    return small
 
 
 def _strange(net: Any, path: str | None) -> Iterator[Proto2TorchError]:

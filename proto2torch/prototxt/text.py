@@ -39,11 +39,20 @@ def parse(text: str, message: str, path: str | None = None) -> Document:
 
 def read(path: str, message: str) -> Document:
     """The message that the file at `path` is, as `parse` has it; PrototxtError for a file that is not text."""
+    return decode(load(path), message, path)
+
+
+def load(path: str) -> bytes:
+    """The bytes of a file; PrototxtError where the operating system does not give them."""
     try:
         with open(path, "rb") as file:
-            raw = file.read()
+            return file.read()
     except OSError as error:
         unreadable(path, error, PrototxtError)
+
+
+def decode(raw: bytes, message: str, path: str | None = None) -> Document:
+    """The message that the bytes of a text file are, as `parse` has it; PrototxtError if they are not text."""
     _refuse_other_files(raw[:_LOOKED_AT], path)
     return parse(raw.decode("utf-8", "surrogateescape"), message, path)
 
@@ -55,7 +64,7 @@ def dump(message: Any) -> str:
     return str(text_format.MessageToString(message, as_utf8=True))
 
 
-def _refuse_other_files(head: bytes, path: str) -> None:
+def _refuse_other_files(head: bytes, path: str | None) -> None:
     """Raise PrototxtError if a file begins like something other than a prototxt."""
     where = Where(file=path)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
