@@ -15,13 +15,13 @@ from proto2torch.codegen.build import build
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
 from proto2torch.errors import NetError, did_you_mean
 from proto2torch.ir.graph import Net as Graph
-from proto2torch.ir.graph import Shape, Value
+from proto2torch.ir.graph import Node, Param, Shape, Value
 from proto2torch.ir.lower import lower
 from proto2torch.layers import REGISTRY
 from proto2torch.prototxt import filters, splits
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 from proto2torch.prototxt.read import read_net
-from proto2torch.weights import fillers
+from proto2torch.weights import blobproto, fillers, seeds
 from proto2torch.weights.random import Stream
 
 
@@ -281,19 +281,25 @@ class Net(nn.Module):
     def _fill(self, stream: Stream) -> None:
         """Initial values, drawn layer by layer as Caffe draws them: those of a sharer too, which are thrown away."""
         for node in self.graph.nodes:
-            if node.op.data:
-                fillers.data_layer_draws(node.definition, node.op.phase, stream)
-            given = node.definition.message.blobs
+            drawn = seeds.draw(node.definition, self.phase, stream)
+            if drawn.transform is not None and node.name in self.feeds:
+                self.feeds[node.name].reseed(drawn.transform)
             for param in node.params:
-                at = (param.node, param.index)
+                values = self._initial(node, param, stream)
                 if param.owner is None:
-                    view = self.blobs.allocate(at, self.device)
-                if given:
-                    array = weights.blobproto.array(given[param.index], param.blob.shape, node.definition.where("blobs"))
-                else:
-                    array = fillers.fill(param.blob.filler, param.blob.shape, stream, node.definition.where())
-                if param.owner is None and array is not None:
-                    view.copy_(torch.as_tensor(array))
+                    view = self.blobs.allocate((param.node, param.index), self.device)
+                    if values is not None:
+                        view.copy_(torch.from_numpy(values))
+
+    @staticmethod
+    def _initial(node: Node, param: Param, stream: Stream) -> Any:
+        """A blob's first values; None for zeros."""
+        given, filler, where = node.definition.message.blobs, param.blob.filler, node.definition.where("blobs")
+        if len(given) > param.index:
+            return blobproto.array(given[param.index], param.blob.shape, where)
+        if filler is None or (filler.type == "constant" and filler.value == 0):
+            return None
+        return fillers.fill(filler, param.blob.shape, stream, node.definition.where())
 
     def load_weights(self, source: Any, strict: bool = False) -> Any:
         """Load blobs by layer name from a .caffemodel, .caffemodel.h5 or .safetensors, or from {layer: [arrays]}.

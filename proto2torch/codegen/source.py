@@ -66,6 +66,7 @@ def generate(net: Net, returns: Returns | None = None) -> Source:
     lines = forward.lines()
     used = [n for n in nodes if homes.get(n.index) == n.index]
     name = class_name(net.name)
+    name = f"{name}Net" if name in pieces() else name
     text = _assemble(net, name, _init(fused, used, codes, attributes), lines, forward, returns)
     keys, statistics = _keys(fused, nodes, codes, {i: attributes[h] for i, h in homes.items()})
     return Source(text, name, tuple(v.blob for v in forward.inputs), tuple(n for n, _ in returns), keys, statistics)

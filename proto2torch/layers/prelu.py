@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proto2torch.ir.graph import Blob, Node, Shape
-from proto2torch.layers.base import Code, Layer, call, unless
+from proto2torch.layers.base import Code, Layer, call
 
 
 class PReLU(Layer, type="PReLU", param="prelu_param"):
@@ -33,4 +33,4 @@ class PReLU(Layer, type="PReLU", param="prelu_param"):
 
     def code(self, node: Node) -> Code:
         channels = 1 if self.p.channel_shared else node.inputs[0].shape[1]
-        return Code("{me}({0})", call("nn.PReLU", unless(1, channels)) if channels == 1 else call("nn.PReLU", channels))
+        return Code("{me}({0})", call("nn.PReLU", *([] if channels == 1 else [channels])))
