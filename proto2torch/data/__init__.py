@@ -1,0 +1,43 @@
+"""Data layers: what feeds a net.
+
+`open` gives the feed of a layer, `Feed.next()` its batches. A type of data layer is one module here and a line in
+`_FEEDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proto2torch.data import database, hdf5_data
+from proto2torch.data.feed import Feed
+from proto2torch.errors import UnsupportedError
+from proto2torch.prototxt.document import LayerDefinition
+
+__all__ = ["Feed", "open"]
+
+_FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
+    "Data": database.open_feed,
+    "HDF5Data": hdf5_data.open_feed,
+}
+
+
+def open(definition: LayerDefinition, phase: str, seed: int | None = None) -> Feed:
+    """The feed of a data layer.
+
+    Relative paths are taken from the working directory and, where nothing is there, from the folder of the prototxt.
+
+    Args:
+        phase: TRAIN or TEST; it decides where a layer has no phase of its own.
+        seed: what random crops, mirrors and shuffles follow from, as `weights.seeds.draw` draws it; None chooses one.
+
+    Raises:
+        DataError: what the layer names cannot be read or does not fit.
+        UnsupportedError: a type, or a kind of file, that is not read yet.
+    """
+    if definition.type not in _FEEDS:
+        known = ", ".join(sorted(_FEEDS))
+        raise UnsupportedError(f"{definition.type} layers cannot be fed; {known} can", where=definition.where("type"))
+    message = definition.message
+    if message.HasField("phase"):
+        phase = ("TRAIN", "TEST")[message.phase]
+    return _FEEDS[definition.type](definition, phase, seed)

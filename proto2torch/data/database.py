@@ -1,0 +1,132 @@
+"""The Data layer: batches of a database's Datums, in the order of their keys."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from proto2torch.data.datum import Datum, Image, NotADatum, Parser
+from proto2torch.data.decode import decode
+from proto2torch.data.feed import Batch, Feed
+from proto2torch.data.fields import batch_size, new_seed, tops
+from proto2torch.data.lmdb_records import LMDBRecords
+from proto2torch.data.transform import Transform
+from proto2torch.errors import DataError, UnsupportedError
+from proto2torch.files import resolve
+from proto2torch.ir.graph import Shape
+from proto2torch.prototxt.document import LayerDefinition
+
+_LMDB = 1  # DataParameter.DB
+
+
+def open_feed(definition: LayerDefinition, phase: str, seed: int | None) -> Feed:
+    """The feed of a Data layer.
+
+    Raises:
+        DataError: the database cannot be read, or it does not fit transform_param.
+        UnsupportedError: it is a LevelDB.
+    """
+    p = definition.message.data_param
+    if p.prefetch < 1:
+        where = definition.where("data_param.prefetch")
+        raise DataError(f"prefetch must be at least 1. Received: {p.prefetch}", where=where)
+    return Feed(DatabaseSource(definition, phase, seed), p.prefetch)
+
+
+class DatabaseSource:
+    """Records of a database as batches: images (N, C, H, W) and, where there is a second top, labels (N,).
+
+    All images of a batch have one shape, unless they are cropped to one; another batch may have another.
+    """
+
+    def __init__(self, definition: LayerDefinition, phase: str, seed: int | None) -> None:
+        self._definition = definition
+        self._p: Any = definition.message.data_param
+        self._labels = tops(definition, 1, 2) == 2
+        self.batch_size = batch_size(definition, "data_param")
+        self._transform = Transform(definition, phase, new_seed(seed))
+        self._parse = Parser()
+        self._records = self._open()
+        try:
+            self.shapes = self._shapes()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def seed(self) -> int:
+        """What its crops and mirrors follow from."""
+        return self._transform.seed
+
+    def reseed(self, seed: int) -> None:
+        self._transform.reseed(seed)
+
+    def batch(self, first: int) -> Batch:
+        images: list[Image] = []
+        labels: list[int] = []
+        shape: Shape | None = None
+        for key, value in self._records.take(first, self.batch_size):
+            image, label = self._read(key, value)
+            if not images or image.shape != images[-1].shape:
+                received = self._transform.shape(image.shape)
+                shape = shape or received
+                if received != shape:
+                    raise self._other_shape(key, shape, received)
+            images.append(image)
+            labels.append(label)
+        data = self._transform(images, first)
+        return (data, torch.tensor(labels, dtype=torch.float32)) if self._labels else (data,)
+
+    def close(self) -> None:
+        self._records.close()
+
+    def _open(self) -> LMDBRecords:
+        where = self._definition.where("data_param.source")
+        if not self._p.source:
+            raise DataError("source, the folder of the database, is missing", where=where)
+        folder = resolve(self._p.source, where.file)
+        if self._p.backend != _LMDB:
+            where = self._definition.where("data_param.backend")
+            if os.path.isfile(os.path.join(folder, "data.mdb")):
+                hint = "set 'backend: LMDB'; where none is set, LEVELDB is meant"
+                raise DataError(f"expected a LevelDB. Received: {folder!r}, an LMDB", where=where, hint=hint)
+            hint = "convert the database to LMDB and set 'backend: LMDB'; where none is set, LEVELDB is meant"
+            raise UnsupportedError("LevelDB cannot be read yet", where=where, hint=hint)
+        return LMDBRecords(folder, where)
+
+    def _shapes(self) -> list[Shape]:
+        key, value = next(self._records.take(0, 1))
+        image = self._transform.shape(self._read(key, value)[0].shape)
+        shapes: list[Shape] = [(self.batch_size, *image)]
+        return [*shapes, (self.batch_size,)] if self._labels else shapes
+
+    def _read(self, key: memoryview, value: memoryview) -> tuple[Image, int]:
+        try:
+            datum = self._parse(value)
+            return self._decode(datum) if datum.encoded else datum.image(), datum.label
+        except NotADatum as error:
+            message = f"the record {_text(key)} of {self._p.source!r} is not a Datum: {error}"
+            raise DataError(message, where=self._definition.where("data_param.source")) from error
+
+    def _decode(self, datum: Datum) -> Image:
+        p = self._definition.message.transform_param
+        if p.force_gray:
+            where = self._definition.where("transform_param.force_gray")
+            if p.force_color:
+                raise DataError("force_color and force_gray exclude each other", where=where)
+            raise UnsupportedError("encoded images cannot be read as grey ones yet", where=where)
+        return decode(datum.data, p.force_color)
+
+    def _other_shape(self, key: memoryview, expected: Shape, received: Shape) -> DataError:
+        message = (
+            f"all images of a batch must have one shape, but the record {_text(key)} of {self._p.source!r} differs."
+            f" Expected: {expected}. Received: {received}"
+        )
+        hint = "set transform_param.crop_size, or batch_size: 1" if expected[0] == received[0] else None
+        return DataError(message, where=self._definition.where("data_param.source"), hint=hint)
+
+
+def _text(key: memoryview) -> str:
+    return repr(bytes(key).decode(errors="backslashreplace"))

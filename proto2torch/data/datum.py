@@ -1,0 +1,137 @@
+"""Datum, the record of Caffe's databases, read from its wire format without copying the pixels.
+
+Message fields: channels 1, height 2, width 3 (int32), data 4 (bytes), label 5 (int32), float_data 6 (repeated float),
+encoded 7 (bool).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto2torch.weights import wire
+
+_CHANNELS, _HEIGHT, _WIDTH, _DATA, _LABEL, _FLOATS, _ENCODED = range(1, 8)
+_LONGEST_TAIL, _MOST_TAILS = 32, 4096
+
+Image = NDArray[np.uint8] | NDArray[np.float32]
+
+
+class NotADatum(ValueError):
+    """Bytes that are not a Datum, or one whose pixels do not fit its extent; the message says which."""
+
+
+@dataclass(slots=True)
+class Datum:
+    """One record; `data` is a view into the bytes it was read from."""
+
+    channels: int
+    height: int
+    width: int
+    label: int
+    encoded: bool
+    data: memoryview
+    floats: NDArray[np.float32] | None
+    start: int = 0
+    """Where `data` lies in the record."""
+
+    def image(self) -> Image:
+        """The pixels, (channels, height, width): uint8 where `data` holds them, else float32. A view, not a copy.
+
+        Raises:
+            NotADatum: the number of values is not channels * height * width, or there is none.
+        """
+        values: Image = np.frombuffer(self.data, np.uint8)
+        if not len(values) and self.floats is not None:
+            values = self.floats
+        shape = (self.channels, self.height, self.width)
+        if min(shape) <= 0 or len(values) != self.channels * self.height * self.width:
+            extent = " * ".join(map(str, shape))
+            raise NotADatum(f"expected channels * height * width = {extent} values. Received: {len(values)}")
+        return values.reshape(shape)
+
+
+def parse(record: memoryview) -> Datum:
+    """Read a Datum; unknown fields are skipped, of a number or of `data` given twice the last counts.
+
+    Raises:
+        NotADatum: the bytes are not a message, or a field has another type.
+    """
+    numbers = [0] * 8
+    data: memoryview = record[:0]
+    floats = []
+    start, at, end = 0, 0, len(record)
+    try:
+        while at < end:
+            field = wire.field_at(record, at, end)
+            at = field.end
+            if field.number == _DATA:
+                field.expect(wire.BYTES, "data")
+                start = field.start
+                data = record[start:at]
+            elif field.number == _FLOATS:
+                values, at = wire.numbers(record, field, "<f4", end, "float_data")
+                floats.append(values)
+            elif field.number <= _ENCODED:
+                numbers[field.number] = field.signed("a number")
+    except wire.Malformed as error:
+        raise NotADatum(str(error)) from error
+    return Datum(
+        channels=_int32(numbers[_CHANNELS]),
+        height=_int32(numbers[_HEIGHT]),
+        width=_int32(numbers[_WIDTH]),
+        label=_int32(numbers[_LABEL]),
+        encoded=numbers[_ENCODED] != 0,
+        data=data,
+        floats=np.concatenate(floats) if floats else None,
+        start=start,
+    )
+
+
+class Parser:
+    """Reads the Datums of one database.
+
+    Most of them begin and end with the same bytes around their pixels; those bytes are walked once and then only
+    compared.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._pixels = 0
+        self._tails: dict[bytes, Datum] = {}  # what such a record says, but for its pixels
+
+    def __call__(self, record: memoryview) -> Datum:
+        """What `parse` gives."""
+        start = len(self._head)
+        end = start + self._pixels
+        known = self._tails.get(bytes(record[end : end + _LONGEST_TAIL + 1])) if record[:start] == self._head else None
+        if known is None or len(record) < end:
+            return self._walk(record)
+        return Datum(
+            known.channels, known.height, known.width, known.label, known.encoded, record[start:end], floats=None
+        )
+
+    def _walk(self, record: memoryview) -> Datum:
+        datum = parse(record)
+        tail_length = len(record) - datum.start - len(datum.data)
+        if datum.floats is not None or not len(datum.data) or tail_length > _LONGEST_TAIL:
+            return datum
+        head = bytes(record[: datum.start])
+        if (head, len(datum.data)) != (self._head, self._pixels) or len(self._tails) >= _MOST_TAILS:
+            self._head, self._pixels, self._tails = head, len(datum.data), {}
+        self._tails[bytes(record[len(record) - tail_length :])] = replace(datum, data=record[:0])
+        return datum
+
+
+def write(image: NDArray[np.uint8], label: int) -> bytes:
+    """The bytes of a Datum, fields in ascending order as protobuf writes them: an image (C, H, W) and its label."""
+    pixels = image.tobytes()
+    numbers = (wire.tag(field, wire.VARINT) + wire.encode(extent) for field, extent in enumerate(image.shape, start=1))
+    data = wire.tag(_DATA, wire.BYTES) + wire.encode(len(pixels)) + pixels
+    return b"".join(numbers) + data + wire.tag(_LABEL, wire.VARINT) + wire.encode(label)
+
+
+def _int32(number: int) -> int:
+    return (number + (1 << 31)) % (1 << 32) - (1 << 31)

@@ -1,0 +1,146 @@
+"""Caffe's transform_param: out = (pixel - mean) * scale, on a crop that may be mirrored.
+
+For each image Caffe draws from a random stream of the layer's own, word modulo n: a mirror bit where `mirror` is set
+(in both phases), then in TRAIN, where `crop_size` is set, the top and the left of the crop. In TEST the crop is the
+middle, rounded down. The mean is that of the pixel's place in the whole image, whether it is mirrored or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from proto2torch.data.datum import Image
+from proto2torch.errors import DataError
+from proto2torch.files import resolve
+from proto2torch.ir.graph import Shape
+from proto2torch.prototxt.document import LayerDefinition
+from proto2torch.weights.random import Stream
+
+_SKIPPED_AT_ONCE = 1 << 20  # words
+
+
+class Transform:
+    """The transformation of one layer; `seed` starts its random stream."""
+
+    def __init__(self, definition: LayerDefinition, phase: str, seed: int) -> None:
+        self._definition = definition
+        self._p: Any = definition.message.transform_param
+        self._random_crop = phase == "TRAIN" and self._p.crop_size > 0
+        self._draws = _Draws(seed, int(self._p.mirror) + 2 * int(self._random_crop))
+        self._mean = self._read_mean()
+
+    @property
+    def seed(self) -> int:
+        return self._draws.seed
+
+    def reseed(self, seed: int) -> None:
+        """Start the random stream anew."""
+        self._draws = _Draws(seed, self._draws.per_image)
+
+    def shape(self, image: Shape) -> Shape:
+        """What becomes of an image (C, H, W).
+
+        Raises:
+            DataError: the crop is larger than the image, or the mean is one of other images.
+        """
+        channels, height, width = image
+        crop = self._p.crop_size
+        if crop > min(height, width):
+            raise self._error(f"crop_size must not exceed the image, {height} x {width}. Received: {crop}", "crop_size")
+        if self._p.mean_file and self._mean.shape != image:
+            message = f"the mean must have the shape of the whole image, {image}. Received: {self._mean.shape}"
+            raise self._error(message, "mean_file")
+        if len(self._p.mean_value) not in (0, 1, channels):
+            message = f"expected 1 mean_value or {channels}, one a channel. Received: {len(self._p.mean_value)}"
+            raise self._error(message, "mean_value")
+        return (channels, crop, crop) if crop else image
+
+    def __call__(self, images: Sequence[Image], first: int) -> torch.Tensor:
+        """Images (C, H, W), all checked by `shape`, to a float32 batch; `first` is the number of the first one."""
+        draws = self._draws.take(first, len(images))
+        places = self._places(images, draws)
+        batch = torch.from_numpy(_stack(images, places)).to(torch.float32)
+        if self._p.mean_file:
+            batch.sub_(self._mean_at(places))
+        elif self._p.mean_value:
+            batch.sub_(torch.from_numpy(self._mean))
+        if self._p.scale != 1:
+            batch.mul_(self._p.scale)
+        if self._p.mirror:
+            mirrored = torch.from_numpy(np.flatnonzero(draws[:, 0] % 2))
+            batch[mirrored] = batch[mirrored].flip(-1)
+        return batch
+
+    def _places(self, images: Sequence[Image], draws: NDArray[np.uint32]) -> list[tuple[slice, slice]]:
+        """Rows and columns of each image's crop."""
+        crop = self._p.crop_size
+        if not crop:
+            return [(slice(None), slice(None))] * len(images)
+        places = []
+        for image, words in zip(images, draws[:, -2:].tolist(), strict=True):
+            spare_rows, spare_columns = image.shape[1] - crop, image.shape[2] - crop
+            if self._random_crop:
+                top, left = words[0] % (spare_rows + 1), words[1] % (spare_columns + 1)
+            else:
+                top, left = spare_rows // 2, spare_columns // 2
+            places.append((slice(top, top + crop), slice(left, left + crop)))
+        return places
+
+    def _mean_at(self, places: Sequence[tuple[slice, slice]]) -> torch.Tensor:
+        if self._random_crop:
+            return torch.from_numpy(_stack([self._mean] * len(places), places))
+        rows, columns = places[0]
+        return torch.from_numpy(self._mean[:, rows, columns])
+
+    def _read_mean(self) -> NDArray[np.float32]:
+        """(C, H, W) of mean_file, or (C, 1, 1) of mean_value."""
+        p = self._p
+        if p.mean_file and p.mean_value:
+            raise self._error("mean_file and mean_value exclude each other", "mean_value")
+        if not p.mean_file:
+            return np.array(p.mean_value, np.float32).reshape(-1, 1, 1)
+        from proto2torch.weights import blobproto
+
+        mean = blobproto.read(resolve(p.mean_file, self._where("mean_file").file))
+        if mean.ndim == 4 and mean.shape[0] == 1:
+            mean = mean[0]
+        if mean.ndim != 3:
+            message = f"expected a mean of shape (C, H, W) or (1, C, H, W) in {p.mean_file!r}. Received: {mean.shape}"
+            raise self._error(message, "mean_file")
+        return np.ascontiguousarray(mean, np.float32)
+
+    def _where(self, field: str) -> Any:
+        return self._definition.where(f"transform_param.{field}")
+
+    def _error(self, message: str, field: str) -> DataError:
+        return DataError(message, where=self._where(field))
+
+
+class _Draws:
+    """The words of a random stream by the number of the image that they are for."""
+
+    def __init__(self, seed: int, per_image: int) -> None:
+        self.seed = seed
+        self.per_image = per_image
+        self._stream, self._at = Stream(seed), 0
+
+    def take(self, first: int, count: int) -> NDArray[np.uint32]:
+        """(count, per_image) words."""
+        if first < self._at:
+            self._stream, self._at = Stream(self.seed), 0
+        missing = (first - self._at) * self.per_image
+        while missing > 0:
+            missing -= len(self._stream.words(min(missing, _SKIPPED_AT_ONCE)))
+        self._at = first + count
+        return self._stream.words(count * self.per_image).reshape(count, self.per_image)
+
+
+def _stack(images: Sequence[Image], places: Sequence[tuple[slice, slice]]) -> Image:
+    """One array of the parts of images, (N, C, H, W)."""
+    parts: list[Any] = [image[:, rows, columns] for image, (rows, columns) in zip(images, places, strict=True)]
+    return np.stack(parts)
