@@ -14,6 +14,9 @@ import numpy as np
 
 from proto2torch.errors import NetError, Where, did_you_mean
 from proto2torch.weights.random import Stream
+from proto2torch.weights.seeds import data_layer_draws
+
+__all__ = ["data_layer_draws", "fill"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -79,8 +82,8 @@ def _positive_unitball(filler: Any, shape: Shape, stream: Stream, where: Where) 
     """U(0, 1), each row divided by its sum, which Caffe adds up from left to right in float32."""
     rows = _leading(shape, "a positive_unitball filler", where)
     values = stream.uniform(0, 1, math.prod(shape)).reshape(rows, -1)
-    sums = np.array([np.add.accumulate(row)[-1] for row in values])
-    return values / sums[:, None]
+    sums = np.add.accumulate(values, axis=1)[:, -1:]
+    return np.divide(values, sums)
 
 
 def _xavier(filler: Any, shape: Shape, stream: Stream, where: Where) -> Array:
@@ -91,7 +94,8 @@ def _xavier(filler: Any, shape: Shape, stream: Stream, where: Where) -> Array:
 
 def _msra(filler: Any, shape: Shape, stream: Stream, where: Where) -> Array:
     """N(0, sqrt(2 / n))."""
-    return stream.gaussian(0, float(np.sqrt(np.float32(2) / _fan(filler, shape, where))), math.prod(shape))
+    deviation = np.sqrt(np.float32(2) / _fan(filler, shape, where))
+    return stream.gaussian(0, float(deviation), math.prod(shape))
 
 
 def _bilinear(filler: Any, shape: Shape, stream: Stream, where: Where) -> Array:
@@ -106,7 +110,7 @@ def _bilinear(filler: Any, shape: Shape, stream: Stream, where: Where) -> Array:
 
 
 def _fan(filler: Any, shape: Shape, where: Where) -> np.float32:
-    """The n of xavier and msra: values a first-axis entry has (FAN_IN), a second-axis entry has (FAN_OUT), or the mean."""
+    """The n of xavier and msra: the values per entry of axis 0 (FAN_IN), of axis 1 (FAN_OUT), or the mean of both."""
     count = math.prod(shape)
     fan_in = count // _leading(shape, f"a {filler.type} filler", where)
     fan_out = count // shape[1] if len(shape) > 1 else count

@@ -28,9 +28,9 @@ class Stream:
 
     def __init__(self, seed: int | None) -> None:
         start = int.from_bytes(os.urandom(4), "little") if seed is None else seed & _LARGEST
-        key, position = np.random.RandomState(start).get_state(legacy=True)[1:3]
+        engine: Any = np.random.RandomState(start).get_state(legacy=False)
         self._engine = np.random.MT19937()
-        self._set_engine(np.asarray(key), int(position))
+        self._engine.state = engine
         self._ahead = np.empty(0, np.uint32)  # words made and not yet used
 
     def words(self, n: int) -> Array:
@@ -44,15 +44,15 @@ class Stream:
         return int(self.words(1)[0])
 
     def uniform(self, low: float, high: float, n: int) -> Array:
-        """n float32 numbers of U[low, high], both float32: low + u/2³²·(high' - low), high' the next float32 after high.
+        """n float32 numbers of U[low, high]: low + u/2³²·(high' - low), high' the next float32 after high.
 
         One word each; a word whose number rounds to high' is drawn again.
         """
         largest = np.finfo(np.float32).max
-        low, above = np.float32(low), np.nextafter(np.float32(high), largest)
-        if above / 2 - low / 2 > largest / 2:  # a range wider than float32: Boost draws from half of it
-            return self._uniform(low / 2, above / 2, n) * np.float32(2)
-        return self._uniform(low, above, n)
+        least, above, two = np.float32(low), np.nextafter(np.float32(high), largest), np.float32(2)
+        if above / two - least / two > largest / two:  # a range wider than float32: Boost draws from half of it
+            return self._uniform(least / two, above / two, n) * two
+        return self._uniform(least, above, n)
 
     def gaussian(self, mean: float, std: float, n: int) -> Array:
         """n float32 numbers of N(mean, std): z·std + mean, z by the ziggurat of `proto2torch.weights.ziggurat`."""

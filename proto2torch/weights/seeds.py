@@ -28,7 +28,7 @@ class Seeds:
     """Seed of WindowData's choice of windows."""
 
 
-def draw(definition: LayerDefinition, phase: str, stream: Stream) -> Seeds:
+def data_layer_draws(definition: LayerDefinition, phase: str, stream: Stream) -> Seeds:
     """Take the words that this layer takes at its construction in Caffe; no word for a layer that is no data layer.
 
     The order: a transform seed that is never used, ImageData's or WindowData's own, the transform seed in use, the

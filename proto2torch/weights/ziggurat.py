@@ -6,7 +6,7 @@ and a position in it (the upper 24 bits), so that 98.8 % of the words are a numb
 edge of a layer, which takes one word more, or in the tail, which takes several.
 
 Everything is float32, in Boost's order of operations, and happens for whole arrays of words at once: the words that
-start a number follow from those that need more than themselves, and only the tail (1 number in 1700) is made one by one.
+start a number follow from those that need more than themselves, and only the tail (1 in 1700) is made one by one.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ def _bell(x: float) -> float:
 
 
 _NORMAL_AREA = _NORMAL_EDGE * _bell(_NORMAL_EDGE) + math.sqrt(math.pi / 2) * math.erfc(_NORMAL_EDGE / math.sqrt(2))
+_EXPONENTIAL_AREA = (_EXPONENTIAL_EDGE + 1) * math.exp(-_EXPONENTIAL_EDGE)
 X, Y = _layers(128, _NORMAL_EDGE, _NORMAL_AREA, _bell, lambda y: math.sqrt(-2 * math.log(y)))
 EXPONENTIAL_X, EXPONENTIAL_Y = _layers(
-    256, _EXPONENTIAL_EDGE, (_EXPONENTIAL_EDGE + 1) * math.exp(-_EXPONENTIAL_EDGE), lambda x: math.exp(-x), lambda y: -math.log(y)
+    256, _EXPONENTIAL_EDGE, _EXPONENTIAL_AREA, lambda x: math.exp(-x), lambda y: -math.log(y)
 )
 
 # By the low byte of a word: the signed width of its layer in steps of 2^-24, and below what it is accepted at once.
@@ -99,7 +100,7 @@ def _settle(words: Array, z: Array, bad: Array, starts: Array, accepted: Array) 
     second = _unit(words[np.minimum(bad + 1, len(words) - 1)])
     layer = (words[bad] >> 1) & 127
     accepted[bad] = _under_bell(np.abs(z[bad]), layer, second)
-    single = (layer == 0) | (second >= _ONE) | (bad + 1 == len(words))  # made one by one: the tail, a second word of 1.0
+    single = (layer == 0) | (second >= _ONE) | (bad + 1 == len(words))  # made one by one
     edges = set(bad[~single].tolist())
     for position in bad[single].tolist():
         if not starts[position]:

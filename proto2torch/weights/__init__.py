@@ -1,0 +1,65 @@
+"""Weights between Caffe's files and a net: reading, matching by layer name, writing; and the fillers without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from proto2torch.errors import WeightsError, Where
+from proto2torch.weights import blobproto, caffemodel, formats, wire
+from proto2torch.weights.matching import Report, match
+from proto2torch.weights.stored import StoredWeights, of_arrays
+
+__all__ = ["Report", "StoredWeights", "blobproto", "match", "read", "read_stored", "save"]
+
+Array = np.ndarray[Any, Any]
+
+
+def read(path: str) -> dict[str, list[Array]]:
+    """The blobs of each layer that has any, in Caffe's order and shape, float32.
+
+    Args:
+        path: a .caffemodel or .caffemodel.h5, told apart by content.
+
+    Raises:
+        WeightsError: the file cannot be read or is no weight file.
+    """
+    return read_stored(path).arrays()
+
+
+def read_stored(source: str | Mapping[str, Sequence[Any]]) -> StoredWeights:
+    """What a weight file holds, for `match`; a .caffemodel is not copied. Arrays by layer pass as if a file held them."""
+    if isinstance(source, Mapping):
+        return of_arrays(source)
+    if formats.is_hdf5(wire.mapped(source, WeightsError)):
+        from proto2torch.weights import hdf5
+
+        return hdf5.read(source)
+    return caffemodel.read(source)
+
+
+def save(
+    path: str, name: str, layers: Iterable[tuple[Any, Sequence[Array]]], state_dict: Mapping[str, Any] | None = None
+) -> None:
+    """Write the weights of a net as what the ending of `path` says: .caffemodel, .h5, or .safetensors of `state_dict`.
+
+    Raises:
+        WeightsError: no format has this ending, or the format cannot hold these weights.
+        RunError: the file cannot be written.
+    """
+    if path.endswith(".h5"):
+        from proto2torch.weights import hdf5
+
+        hdf5.write(path, layers)
+    elif path.endswith(".safetensors"):
+        from proto2torch.weights import tensors
+
+        tensors.write(path, state_dict or {})
+    elif path.endswith(".caffemodel"):
+        caffemodel.write(path, name, layers)
+    else:
+        raise WeightsError(
+            "the ending of a weight file must be .caffemodel, .caffemodel.h5 or .safetensors", where=Where(file=path)
+        )

@@ -1,0 +1,64 @@
+"""What a weight file holds: blobs by layer, before anything is known of the net that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """One blob as its file holds it.
+
+    `array` is float32 and may lie unaligned in the mapped file: it is valid while the file is not cut short.
+    """
+
+    array: Array
+    legacy: bool = False
+    """Whether the file gives num, channels, height and width; the array then has 4 axes."""
+    diff: Array | None = None
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """The blobs of one layer, in order. Only an HDF5 file can leave one out (None): a shared one of another layer."""
+
+    name: str
+    blobs: tuple[StoredBlob | None, ...]
+    type: str = ""
+    """Caffe's type name; empty where the file does not say it in words."""
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    """The layers of a weight file by name, in file order. Of several of one name, Caffe uses the first."""
+
+    layers: Mapping[str, StoredLayer]
+    path: str | None = None
+    name: str = ""
+    """The net's own name."""
+    hdf5: bool = field(default=False)
+    """Whether it came from HDF5, whose blobs match by HDF5's rule."""
+
+    def arrays(self) -> dict[str, list[Array]]:
+        """The layers that have blobs, each as a list of float32 arrays of their own memory."""
+        return {
+            name: [np.array(blob.array) for blob in layer.blobs if blob is not None]
+            for name, layer in self.layers.items()
+            if any(blob is not None for blob in layer.blobs)
+        }
+
+
+def of_arrays(layers: Mapping[str, Sequence[Any]]) -> StoredWeights:
+    """Arrays by layer as if a file had held them."""
+    return StoredWeights(
+        {
+            name: StoredLayer(name, tuple(StoredBlob(np.asarray(blob, dtype=np.float32)) for blob in blobs))
+            for name, blobs in layers.items()
+        }
+    )
