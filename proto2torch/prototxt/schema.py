@@ -7,23 +7,15 @@ the protobuf runtime. Nothing is loaded before the first class is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-_PACKAGE = "caffe"
 
-
-@cache
 def message_class(name: str) -> type[Any]:
     """The class of the message `name`, such as "NetParameter"; KeyError where there is none."""
-    from google.protobuf import message_factory
-
-    pool = _pool()
-    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
-    if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22
-        return message_factory.GetMessageClass(descriptor)  # type: ignore[no-any-return]
-    return _prototypes().GetPrototype(descriptor)  # type: ignore[no-any-return]
+    return _classes()[name]
 
 
 def new(name: str) -> Any:
@@ -32,20 +24,36 @@ def new(name: str) -> Any:
 
 
 @cache
-def _pool() -> Any:
-    """The descriptors, in a pool that nothing else uses."""
+def _classes() -> dict[str, type[Any]]:
+    """All classes by name.
+
+    They are held together because protobuf 4.22 to 4.24 keep a class only as long as somebody refers to it, and crash
+    when a field's class is gone.
+    """
     from google.protobuf import descriptor_pb2, descriptor_pool
 
     compiled = descriptor_pb2.FileDescriptorSet.FromString(files(__package__).joinpath("caffe.binpb").read_bytes())
     pool = descriptor_pool.DescriptorPool()
+    make, classes = _class_maker(pool), {}
     for file in compiled.file:
         pool.AddSerializedFile(file.SerializeToString())
-    return pool
+        top_level = pool.FindFileByName(file.name).message_types_by_name.values()
+        for descriptor in _with_nested(top_level):
+            classes[descriptor.full_name.removeprefix(f"{file.package}.")] = make(descriptor)
+    return classes
 
 
-@cache
-def _prototypes() -> Any:
-    """The factory that protobuf 4.21 makes classes with; one, so that a class is made once."""
+def _class_maker(pool: Any) -> Callable[[Any], type[Any]]:
+    """The function of this protobuf runtime that makes a class from a descriptor of `pool`."""
     from google.protobuf import message_factory
 
-    return message_factory.MessageFactory(_pool())
+    if hasattr(message_factory, "GetMessageClass"):  # from 4.22 on
+        return message_factory.GetMessageClass  # type: ignore[no-any-return]
+    return message_factory.MessageFactory(pool).GetPrototype  # type: ignore[no-any-return]
+
+
+def _with_nested(descriptors: Iterable[Any]) -> Iterator[Any]:
+    """The descriptors, each followed by those that are nested in it."""
+    for descriptor in descriptors:
+        yield descriptor
+        yield from _with_nested(descriptor.nested_types)

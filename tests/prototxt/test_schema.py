@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import hashlib
 import importlib.util
 import shutil
@@ -268,6 +269,19 @@ def test_a_class_is_made_once_and_a_message_is_new() -> None:
     assert schema.new("NetParameter") is not net and len(schema.new("NetParameter").layer) == 0
     with pytest.raises(KeyError, match="NoSuchParameter"):
         schema.message_class("NoSuchParameter")
+
+
+def test_every_message_has_a_class_that_outlives_a_collection() -> None:
+    """Some versions of protobuf crash when the class of a field has been collected."""
+    gc.collect()
+    for name, fields in MESSAGES.items():
+        message = schema.new(name)
+        for field in fields.values():
+            if field.type == field.TYPE_MESSAGE:
+                part = getattr(message, field.name)
+                part = part.add() if field.label == field.LABEL_REPEATED else part
+                part.SetInParent()
+                assert type(part) is schema.message_class(field.type_name.removeprefix(".caffe."))
 
 
 def run(code: str) -> None:
