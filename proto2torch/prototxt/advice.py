@@ -26,7 +26,7 @@ def shown(text: str) -> str:
 def unknown_field(name: str, path: Sequence[tuple[str, Table]], layer_type: str | None) -> Advice:
     """A field that the innermost message of `path` lacks; the path names each message and gives its table."""
     table = path[-1][1]
-    hint = _home(name, path, layer_type) or _near(name, table)
+    hint = _home(name, path, layer_type) or _closest(name, tuple(table.fields))
     return f"{table.name} has no field {shown(name)!r}", hint
 
 
@@ -67,12 +67,16 @@ def wrong_message(field: Field) -> Advice:
     return _takes(field, "{"), None
 
 
-def unexpected(text: str, kind: str) -> Advice:
+def unexpected(text: str, kind: str, after_comma: bool) -> Advice:
     """A token where the name of a field, or the end of its message, belongs."""
-    if text in ("//", "/*"):
-        return f"prototxt comments begin with '#', not with '{text}'", None
     received = "a string" if kind == "string" else shown(text)
-    return f"expected the name of a field. Received: {received}", _typeset(text)
+    hint = "a fraction is written with a point" if kind == "number" and after_comma else _typeset(text)
+    return f"expected the name of a field. Received: {received}", hint
+
+
+def unclosed_string(quote: str) -> Advice:
+    """A string without its second quote."""
+    return "this string is not closed", f"a string ends on the line where it begins, with a {quote}"
 
 
 def no_value(name: str, text: str) -> Advice:
@@ -80,7 +84,7 @@ def no_value(name: str, text: str) -> Advice:
     return f"expected a value of {name!r}. Received: {shown(text)}", _typeset(text)
 
 
-def unclosed(name: str, next_name: str, line: int | None) -> Advice:
+def unclosed(name: str, next_name: str, line: int) -> Advice:
     """A message that still is open where, at `line`, the field of an outer one begins."""
     return f"'{name} {{' is not closed", f"a '}}' is missing before line {line}, where {next_name!r} begins"
 
@@ -95,26 +99,28 @@ def _unquoted(field: Field, word: str, table: Table) -> str | None:
         return None
     older = table.sibling("V1LayerParameter")
     if table.name == "LayerParameter" and field.name == "type" and older and word in older.fields["type"].choices:
-        return f"{word} is a type of the older layers {{ }}; in layer {{ }} a type is quoted, as in type: \"Convolution\""
+        return f'{word} is a type of the older layers {{ }}; those of layer {{ }} are quoted, like "Convolution"'
     return f'strings are quoted: {field.name}: "{shown(word)}"'
 
 
-def _choice(field: Field, word: str) -> str | None:
+def _choice(field: Field, word: str) -> str:
     """The hint for a value that an enum does not have."""
-    near = _closest(word, field.choices)
-    every = f"it is one of {', '.join(field.choices)}" if len(field.choices) <= _MOST_CHOICES else None
-    return "; ".join(h for h in (near, every) if h) or None
+    near, first = _closest(word, field.choices), field.choices[:_MOST_CHOICES]
+    rest = len(field.choices) - len(first)
+    every = ", ".join(first) + (f" and {rest} more" if rest else "")
+    return f"{near} The values are {every}" if near else f"the values are {every}"
 
 
 def _integral(field: Field, word: str) -> str | None:
     """The hint for a number with a point where an integer belongs."""
-    whole = word.partition(".")[0]
+    whole, point, fraction = word.partition(".")
+    if not point or fraction.strip("0fF"):
+        return None
     try:
         field.convert(whole)
     except ValueError:
         return None
-    fraction = word[len(whole) + 1 :]
-    return f"an integer has no point: {field.name}: {whole}" if fraction.strip("0fF") == "" and fraction != word else None
+    return f"an integer has no point: {field.name}: {whole}"
 
 
 def _typeset(text: str) -> str | None:
@@ -141,12 +147,6 @@ def _any_of(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _near(name: str, table: Table) -> str | None:
-    return _closest(name, tuple(table.fields))
-
-
 @lru_cache(4096)
 def _closest(word: str, known: tuple[str, ...]) -> str | None:
     return did_you_mean(word, known) if len(word) <= _LONGEST_WORD else None
-
-

@@ -59,15 +59,15 @@ class Complaints:
         where = self._source.where(complaint.offset)
         assert where.line is not None
         text = self._lines.setdefault(where.line, where.text)  # one copy of a line, however long and however wrong
-        return replace(where, text=text, **_names(complaint.layer))
+        layer, kind = _names(complaint.layer)
+        return replace(where, text=text, layer=layer, type=kind)
 
 
-def _names(layer: Any) -> dict[str, str]:
-    """The name and type of a layer's message, where it has them."""
-    if layer is None:
-        return {}
-    names = {"layer": layer.name if layer.HasField("name") else "(unnamed)"}
-    if layer.HasField("type"):
-        kind = layer.DESCRIPTOR.fields_by_name["type"].enum_type
-        names["type"] = kind.values_by_number[layer.type].name if kind else layer.type
-    return names
+def _names(layer: Any) -> tuple[str | None, str | None]:
+    """The name and type of a layer's message, as far as it has them."""
+    if layer is None or not layer.HasField("name"):
+        return None, None
+    if not layer.HasField("type"):
+        return layer.name, None
+    enum = layer.DESCRIPTOR.fields_by_name["type"].enum_type
+    return layer.name, enum.values_by_number[layer.type].name if enum else layer.type

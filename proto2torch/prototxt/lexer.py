@@ -7,7 +7,6 @@ text makes it go back and forth.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 _BLANK = r"\s*+(?:\#[^\n]*+\s*+)*+"

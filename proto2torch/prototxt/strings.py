@@ -36,23 +36,18 @@ def join(parts: Sequence[Token], binary: bool) -> str | bytes:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as wrong:
-        offset = _first_undecodable(parts)
         message = f"this string is not UTF-8. Received: the byte 0x{raw[wrong.start]:02X}"
-        raise NotText(offset, message, "save the file as UTF-8") from None
-
-
-def _first_undecodable(parts: Sequence[Token]) -> int:
-    """The offset of the first character that came of a byte that is not UTF-8, or of the string if an escape did."""
-    for part in parts:
-        if match := _UNDECODABLE.search(part.text):
-            return part.start + match.start()
-    return parts[0].start
+        for part in parts:
+            if match := _UNDECODABLE.search(part.text):
+                raise NotText(part.start + match.start(), message, "save the file as UTF-8") from None
+        raise NotText(parts[0].start, message) from None  # the byte came of an escape
 
 
 def _unescape(part: Token) -> bytes:
     """The bytes that one quoted string stands for."""
     raw = part.text[1:-1].encode("utf-8", "surrogateescape")
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while (slash := raw.find(b"\\", at)) >= 0:
         match = _ESCAPE.match(raw, slash)
         value = _escaped(match, raw) if match else None

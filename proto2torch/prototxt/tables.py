@@ -9,7 +9,6 @@ from typing import Any
 
 from proto2torch.prototxt import values
 
-
 # protobuf's numbers of the types that a field's value has in C++
 _RANGES = {1: (-(2**31), 2**31 - 1), 2: (-(2**63), 2**63 - 1), 3: (0, 2**32 - 1), 4: (0, 2**64 - 1)}
 _REALS = (5, 6)
@@ -24,7 +23,7 @@ class Kind(Enum):
     MESSAGE = "message"
 
 
-@dataclass(slots=True)
+@dataclass
 class Field:
     """One field of a message."""
 
@@ -40,7 +39,7 @@ class Field:
     message: Any = None
     """A message's descriptor."""
 
-    @property
+    @cached_property
     def table(self) -> Table:
         """The table of the message that this field holds."""
         return table(self.message)
@@ -86,18 +85,21 @@ def _labelled(descriptor: Any, label: str) -> bool:
 
 
 def _field(f: Any) -> Field:
-    make = partial(Field, f.name, repeated=_labelled(f, "repeated"))
+    """The field of a descriptor."""
+    name, repeated = f.name, _labelled(f, "repeated")
     if f.cpp_type == f.CPPTYPE_MESSAGE:
-        return make(kind=Kind.MESSAGE, convert=values.refuse, takes=f"{{ }}, a {f.message_type.name}", message=f.message_type)
+        takes = f"{{ }}, a {f.message_type.name}"
+        return Field(name, Kind.MESSAGE, repeated, values.refuse, takes, message=f.message_type)
     if f.type == f.TYPE_STRING:
-        return make(kind=Kind.TEXT, convert=values.refuse, takes="a string in quotes")
+        return Field(name, Kind.TEXT, repeated, values.refuse, "a string in quotes")
     if f.type == f.TYPE_BYTES:
-        return make(kind=Kind.BYTES, convert=values.refuse, takes="a string in quotes")
+        return Field(name, Kind.BYTES, repeated, values.refuse, "a string in quotes")
     if f.cpp_type == f.CPPTYPE_ENUM:
-        names = tuple(f.enum_type.values_by_name)
-        return make(kind=Kind.WORD, convert=_enum(f.enum_type), takes=f"a {f.enum_type.name}", choices=names)
+        choices = tuple(f.enum_type.values_by_name)
+        takes = f"a {f.enum_type.name}, such as {choices[0]}"
+        return Field(name, Kind.WORD, repeated, _enum(f.enum_type), takes, choices)
     convert, takes = _number(f.cpp_type)
-    return make(kind=Kind.WORD, convert=convert, takes=takes)
+    return Field(name, Kind.WORD, repeated, convert, takes)
 
 
 @cache
