@@ -67,6 +67,7 @@ class SolverDefinition:
     snapshot: int
     snapshot_prefix: str
     snapshot_hdf5: bool
+    snapshot_diff: bool
     snapshot_after_train: bool
     random_seed: int | None
     """32 bits; None where Caffe takes a seed from the system."""
@@ -117,6 +118,7 @@ def _definition(document: Document, train: NetSource, tests: tuple[NetSource, ..
             *("delta", "weight_decay", "regularization_type", "iter_size", "average_loss", "max_iter", "display"),
             *("test_interval", "test_initialization", "test_compute_loss", "snapshot", "snapshot_prefix"),
             "snapshot_after_train",
+            "snapshot_diff",
         )
     }
     return SolverDefinition(

@@ -1,0 +1,112 @@
+"""The train net and the test nets of a solver: which files, which layers, in which order they draw their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from proto2torch import files
+from proto2torch.net import Net, load_definition
+from proto2torch.prototxt import schema, upgrade
+from proto2torch.prototxt.document import Document, NetDefinition
+from proto2torch.prototxt.read import read_net
+from proto2torch.solvers.definition import SolverDefinition
+from proto2torch.solvers.sources import NetSource
+from proto2torch.training.log import Log
+from proto2torch.weights.random import Stream
+
+PHASES = ("TRAIN", "TEST")
+"""Caffe's phases by their numbers."""
+
+
+@dataclass
+class Nets:
+    """What a solver trains and what it tests; the test nets use the train net's weights."""
+
+    train: Net
+    tests: list[Net]
+
+    def close(self) -> None:
+        """Close what their data layers read."""
+        for net in (self.train, *self.tests):
+            net.close()
+
+
+def build(
+    definition: SolverDefinition,
+    *,
+    device: torch.device,
+    weights: Sequence[str] = (),
+    level: int | None = None,
+    stages: Sequence[str] = (),
+    log: Log,
+) -> Nets:
+    """Build the train net, then the test nets, all from one stream of random numbers, and load `weights` into each.
+
+    `level`, where given, and `stages` go to the train net alone, as `caffe train` does.
+    """
+    stream = Stream(definition.random_seed)
+    log(f"Creating training net from {definition.train.described}")
+    train = _load(definition, definition.train, "TRAIN", device, stream, level, stages)
+    nets = Nets(train, [])
+    try:
+        for i, source in enumerate(definition.tests):
+            log(f"Creating test net (#{i}) specified by {source.described}")
+            nets.tests.append(_load(definition, source, "TEST", device, stream))
+        for path in weights:
+            log(f"Finetuning from {path}")
+            for line in train.load_weights(path).lines():
+                log(line)
+            for net in nets.tests:
+                net.load_weights(path)
+        for net in nets.tests:
+            net.share(train)
+    except BaseException:
+        nets.close()
+        raise
+    return nets
+
+
+def _load(
+    definition: SolverDefinition,
+    source: NetSource,
+    phase: str,
+    device: torch.device,
+    stream: Stream,
+    level: int | None = None,
+    stages: Sequence[str] = (),
+) -> Net:
+    net = read(definition, source)
+    state = merged(phase, net.state, source.state)
+    return load_definition(
+        replace(net, state=None),
+        phase=PHASES[state.phase],
+        level=state.level if level is None else level,
+        stages=(*state.stage, *stages),
+        device=device,
+        stream=stream,
+    )
+
+
+def read(definition: SolverDefinition, source: NetSource) -> NetDefinition:
+    """The net that a solver means: of a file, or of the solver's own text."""
+    if source.path is not None:
+        return read_net(files.resolve(source.path, definition.path))
+    document = definition.document
+    name, _, index = source.field.partition("[")
+    message = getattr(document.message, name)
+    mark = document.mark.find(source.field) if document.mark is not None else None
+    return upgrade.net(Document(message[int(index[:-1])] if index else message, mark, document.source))
+
+
+def merged(phase: str, net: Any, solver: Any) -> Any:
+    """The NetState of a net: its phase, then what the net's own state says, then the solver's; stages add up."""
+    state = schema.new("NetState")
+    state.phase = PHASES.index(phase)
+    for more in (net, solver):
+        if more is not None:
+            state.MergeFrom(more)
+    return state

@@ -1,0 +1,44 @@
+"""What a training needs, beside Caffe's solverstate, to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from proto2torch.net import Net
+from proto2torch.training.nets import Nets
+
+
+def state(nets: Nets, iteration: int, device: torch.device) -> dict[str, Any]:
+    """The state of now, of plain values and tensors."""
+    kept: dict[str, Any] = {
+        "iter": iteration,
+        "train": _feeds(nets.train),
+        "tests": [_feeds(net) for net in nets.tests],
+        "random": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        kept["cuda"] = torch.cuda.get_rng_state(device)
+    return kept
+
+
+def load(nets: Nets, kept: Mapping[str, Any], device: torch.device) -> None:
+    """Go on from `kept`; data layers that it does not know keep their place."""
+    _set_feeds(nets.train, kept["train"])
+    for net, feeds in zip(nets.tests, kept["tests"], strict=False):
+        _set_feeds(net, feeds)
+    torch.set_rng_state(kept["random"])
+    if device.type == "cuda" and "cuda" in kept:
+        torch.cuda.set_rng_state(kept["cuda"], device)
+
+
+def _feeds(net: Net) -> dict[str, Any]:
+    return {layer: feed.state() for layer, feed in net.feeds.items()}
+
+
+def _set_feeds(net: Net, kept: Mapping[str, Any]) -> None:
+    for layer, feed in net.feeds.items():
+        if layer in kept:
+            feed.load_state(kept[layer])

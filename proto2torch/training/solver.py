@@ -1,0 +1,230 @@
+"""`Solver`: a net trained as Caffe's solver file says, update by update, with its tests, its log and its snapshots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from proto2torch import files
+from proto2torch.errors import Where
+from proto2torch.prototxt.read import read_solver
+from proto2torch.prototxt.text import dump
+from proto2torch.solvers import definition as definitions
+from proto2torch.solvers.definition import SolverDefinition
+from proto2torch.solvers.numbers import shown
+from proto2torch.solvers.overrides import override
+from proto2torch.training import devices, nets, resume, snapshot, test
+from proto2torch.training.display import Display
+from proto2torch.training.log import Log
+from proto2torch.training.signals import Action, Signals
+from proto2torch.training.smoothing import SmoothedLoss
+from proto2torch.training.update import Update
+from proto2torch.weights import solverstate
+
+
+class Solver:
+    """Trains the net of a solver file.
+
+        solver = Solver("lenet_solver.prototxt", device="cuda:0")
+        solver.step(10)
+        solver.outputs["loss"]
+
+    Attributes: `net` and `test_nets`, which use its weights; `iter`, the updates done; `outputs`, those of the train
+    net's last forward, by name, on the device; `signals`, which is asked each iteration, where it is set.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        device: str | torch.device | None = None,
+        weights: str | Sequence[str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        level: int | None = None,
+        stages: Sequence[str] = (),
+        log: Log | None = None,
+    ) -> None:
+        """Read the solver and build its nets.
+
+        Args:
+            device: where to train; without it the file's solver_mode decides, and the CPU serves where CUDA is missing.
+            weights: weight files to start from, in place of the file's own; several as a list or by commas.
+            overrides: fields of the solver to replace, `{"base_lr": 0.001}`.
+            level, stages: for the train net's state, as `caffe train --level --stage`.
+            log: where the log goes; stderr by default.
+
+        Raises:
+            SolverError: what is wrong with the solver; NetError, DataError, WeightsError for what it names.
+            DeviceError: `device` is not there.
+        """
+        self.log = log or Log()
+        document = override(read_solver(os.fspath(path)), overrides or {})
+        self.definition = d = definitions.read(document)
+        self.device = devices.choose(device, d, self.log)
+        self.log(f"Initializing solver from parameters: \n{dump(document.message)}")
+        for note in d.notes:
+            self.log(note)
+        self.prefix = snapshot.prefix(d)
+        if d.snapshot:
+            snapshot.check_writable(self.prefix, document.where("snapshot_prefix"))
+        if d.random_seed is not None:
+            torch.manual_seed(d.random_seed)
+        start = weight_files(weights, d)
+        self._nets = nets.build(d, device=self.device, weights=start, level=level, stages=stages, log=self.log)
+        self.net, self.test_nets = self._nets.train, self._nets.tests
+        self.iter = 0
+        self.outputs: dict[str, Tensor] = {}
+        self.signals: Signals | None = None
+        self._display = Display(self.log, d.display)
+        self._update = Update(d, self.net, self._display, self.log)
+        self._smoothed = SmoothedLoss(d.average_loss)
+        self._stopping = False
+        self.log("Solver scaffolding done.")
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next update."""
+        return self._update.policy.peek(self.iter)
+
+    def solve(self) -> None:
+        """Train up to max_iter, with the last snapshot, display and test, as `caffe train` does."""
+        d = self.definition
+        if d.snapshot_after_train:
+            snapshot.check_writable(self.prefix, d.document.where("snapshot_prefix"))
+        self.log(f"Solving {self.net.name}")
+        self.log(f"Learning Rate Policy: {d.lr_policy}")
+        self.step(d.max_iter - self.iter)
+        if d.snapshot_after_train and not self._due(d.snapshot):
+            self.snapshot()
+        if self._stopping:
+            self.log("Optimization stopped early.")
+            return
+        if self._due(d.display):
+            self._show_last()
+        if self._due(d.test_interval):
+            self.test()
+        self.log("Optimization Done.")
+
+    def step(self, iterations: int) -> None:
+        """Make `iterations` updates, with the tests, displays and snapshots that fall due."""
+        d = self.definition
+        self._stopping = False
+        self._smoothed = SmoothedLoss(d.average_loss)
+        self._display.restart()
+        for _ in range(iterations):
+            if self._due(d.test_interval) and (self.iter > 0 or d.test_initialization):
+                self.test()
+                if self._stopping:
+                    break
+            self._iterate()
+            asked = self.signals.poll() if self.signals else Action.NONE
+            if self._due(d.snapshot) or asked is Action.SNAPSHOT:
+                self.snapshot()
+            if asked is Action.STOP:
+                self._stopping = True
+                break
+
+    def test(self) -> list[dict[str, Tensor]]:
+        """Test every test net with the weights of now, and log it; gives the mean outputs of each."""
+        results = []
+        for i, (net, source) in enumerate(zip(self.test_nets, self.definition.tests, strict=True)):
+            self.log(f"Iteration {self.iter}, Testing net (#{i})")
+            means = test.run(net, source.iterations, go_on=self._goes_on)
+            if means is None:
+                self.log("Test interrupted.")
+                break
+            self._display.test(means, self.definition.test_compute_loss)
+            results.append(means.outputs)
+        return results
+
+    def snapshot(self) -> str:
+        """Write a snapshot of now; gives the solverstate's path.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        d = self.definition
+        names = snapshot.names(self.prefix, self.iter, d.snapshot_hdf5)
+        kept = resume.state(self._nets, self.iter, self.device)
+        progress = snapshot.Progress(self.iter, self._update.policy.current_step, kept)
+        snapshot.save(names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log)
+        return names.state
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a solverstate, Caffe's or ours: its iteration, weights and history.
+
+        Where a `.resume` of ours lies beside it, the data layers and random states go on too; Caffe starts them anew.
+
+        Raises:
+            SolverError: it cannot be read, or is the state of another net or another rule.
+            WeightsError: its weights do not fit.
+        """
+        path = os.fspath(path)
+        state = solverstate.read(path)
+        snapshot.check_history(self.net, self._update.rule, state.history, Where(file=path))
+        kept = snapshot.read_resume(path, state.iter)
+        self.net.load_weights(snapshot.model_of(state, path))
+        snapshot.set_history(self.net, self._update.rule, state.history)
+        self._update.rule.set_step(state.iter)
+        self.iter, self._update.policy.current_step = state.iter, state.current_step
+        if kept is not None:
+            resume.load(self._nets, kept, self.device)
+
+    def close(self) -> None:
+        """Close what the data layers read."""
+        self._nets.close()
+
+    def _iterate(self) -> None:
+        """Forward and backward over iter_size batches, the display where due, the update."""
+        display = self._due(self.definition.display)
+        self._update.rule.zero_grad()
+        loss = self._forward_backward()
+        if self.definition.display:
+            self._smoothed.add(loss)
+        if display:
+            self._display.progress(self.iter, self._smoothed.value(), self.outputs, self.net.loss_weights)
+        self._update.apply(self.iter, display)
+        self.iter += 1
+
+    def _forward_backward(self) -> Tensor:
+        """The mean loss of iter_size batches; their gradients add up in the parameters."""
+        batches = self.definition.iter_size
+        losses = []
+        for _ in range(batches):
+            outputs = self.net()
+            if self.net.loss.requires_grad:
+                self.net.loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(self.net.loss.detach())
+        self.outputs = {name: value.detach() for name, value in outputs.items()}
+        return losses[0] if batches == 1 else torch.stack(losses).sum() / batches
+
+    def _show_last(self) -> None:
+        """One more forward of the train net, whose loss is shown: as in Caffe, it moves BatchNorm's statistics."""
+        with torch.no_grad():
+            self.outputs = dict(self.net())
+        self._smoothed.add(self.net.loss)
+        self.log(f"Iteration {self.iter}, loss = {shown(self._smoothed.value())}")
+
+    def _due(self, interval: int) -> bool:
+        return bool(interval) and self.iter % interval == 0
+
+    def _goes_on(self) -> bool:
+        """Carry out what signals ask for during a test, until they ask for nothing; whether the test goes on."""
+        while self.signals and (asked := self.signals.poll()) is not Action.NONE:
+            if asked is Action.SNAPSHOT:
+                self.snapshot()
+            else:
+                self._stopping = True
+        return not self._stopping
+
+
+def weight_files(given: str | Sequence[str] | None, definition: SolverDefinition) -> list[str]:
+    """The files to start from: those given, else those of the solver file."""
+    if given is None:
+        return [files.resolve(path, definition.path) for path in definition.weights]
+    parts = given.split(",") if isinstance(given, str) else given
+    return [part.strip() for part in parts if part.strip()]

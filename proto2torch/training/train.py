@@ -1,0 +1,23 @@
+"""A training from start to end, as `caffe train` runs it: with signals, a log, and snapshots to start from."""
+
+from __future__ import annotations
+
+from proto2torch.training.signals import Signals
+from proto2torch.training.solver import Solver
+
+
+def train(
+    solver: Solver, *, restore: str | None = None, sigint_effect: str = "stop", sighup_effect: str = "snapshot"
+) -> None:
+    """Solve, from the solverstate `restore` where it is given; signals do as their effects say.
+
+    Effects are "stop", "snapshot" and "none". SIGTERM stops, and a second SIGINT or SIGTERM ends at once.
+    """
+    with Signals(sigint_effect, sighup_effect) as signals:
+        solver.signals = signals
+        if restore is not None:
+            solver.log(f"Resuming from {restore}")
+            solver.restore(restore)
+        solver.log("Starting Optimization")
+        solver.solve()
+        solver.log("Optimization Done.")

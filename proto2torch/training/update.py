@@ -1,0 +1,66 @@
+"""One update of a net's weights from its accumulated gradients, in Caffe's order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proto2torch.net import Net
+from proto2torch.solvers import gradients, rules
+from proto2torch.solvers.definition import SolverDefinition
+from proto2torch.solvers.numbers import shown
+from proto2torch.training.display import Display
+from proto2torch.training.log import Log
+
+
+class Update:
+    """The update rule of a solver over a net's learnable blobs, with its learning-rate policy.
+
+    Caffe: the rate; clipping of the raw sum of gradients; division by iter_size; regularisation; the rule.
+    """
+
+    def __init__(self, definition: SolverDefinition, net: Net, display: Display, log: Log) -> None:
+        self._definition = definition
+        self._learned = net.learned
+        self._display = display
+        self._log = log
+        self.rule = rules.build(definition, groups(net))
+        self.rule.keep_updates = definition.snapshot_diff
+        self.policy = definition.policy()
+
+    def apply(self, iteration: int, display: bool) -> None:
+        """Make the update after `iteration` others.
+
+        What clipping did is logged on the CPU always and elsewhere in display iterations, which wait for the device
+        anyway.
+        """
+        d = self._definition
+        rate = self._rate(iteration, display)
+        grads = [blob.tensor.grad for blob in self._learned if blob.tensor.grad is not None]
+        if grads and d.clip_gradients is not None:
+            norm, factor = gradients.clip(grads, d.clip_gradients)
+            if display or norm.device.type == "cpu":
+                self._display.clipped(norm, d.clip_gradients, factor)
+        gradients.average(grads, d.iter_size)
+        for group in self.rule.param_groups:
+            group["lr"] = rate
+        self.rule.step()
+
+    def _rate(self, iteration: int, display: bool) -> float:
+        step = self.policy.current_step
+        rate = self.policy.rate(iteration)
+        if self._definition.lr_policy == "multistep" and self.policy.current_step != step:
+            self._log(f"MultiStep Status: Iteration {iteration}, step = {self.policy.current_step}")
+        if display:
+            self._log(f"Iteration {iteration}, lr = {shown(rate)}")
+        return rate
+
+
+def groups(net: Net) -> list[dict[str, Any]]:
+    """A net's learnable blobs as an optimizer's parameter groups: one for each pair of multipliers."""
+    by_multipliers: dict[tuple[float, float], list[Any]] = {}
+    for blob in net.learned:
+        by_multipliers.setdefault((blob.lr_mult, blob.decay_mult), []).append(blob.tensor)
+    return [
+        {"params": tensors, "lr_mult": lr_mult, "decay_mult": decay_mult}
+        for (lr_mult, decay_mult), tensors in by_multipliers.items()
+    ]

@@ -1,0 +1,47 @@
+"""The names of snapshots, which is the newest, and where they go."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from proto2torch.errors import SolverError
+from proto2torch.training import snapshot
+
+
+def test_names_are_caffes():
+    assert snapshot.names("a/b", 500, False) == snapshot.Names(
+        "a/b_iter_500.caffemodel", "a/b_iter_500.solverstate", "a/b_iter_500.resume"
+    )
+    assert snapshot.names("b", 20, True) == snapshot.Names(
+        "b_iter_20.caffemodel.h5", "b_iter_20.solverstate.h5", "b_iter_20.resume"
+    )
+
+
+def test_the_newest_complete_snapshot_is_found(tmp_path):
+    prefix = str(tmp_path / "net")
+    for name in (
+        *("net_iter_9.caffemodel", "net_iter_9.solverstate"),
+        *("net_iter_10.caffemodel.h5", "net_iter_10.solverstate.h5"),
+        "net_iter_20.solverstate",
+        *("other_iter_30.caffemodel", "other_iter_30.solverstate"),
+        *("net_iter_40.caffemodel", "net_iter_x.solverstate"),
+    ):
+        (tmp_path / name).touch()
+    assert snapshot.newest(prefix) == f"{prefix}_iter_10.solverstate.h5"
+    assert snapshot.newest(str(tmp_path / "none")) is None
+
+
+def test_a_resume_file_of_another_iteration_is_refused(tmp_path):
+    torch.save({"iter": 3}, tmp_path / "a.resume")
+    assert snapshot.read_resume(str(tmp_path / "a.solverstate"), 3) == {"iter": 3}
+    assert snapshot.read_resume(str(tmp_path / "b.solverstate"), 3) is None
+    with pytest.raises(SolverError, match="expected the state of iteration 4. Received: 3"):
+        snapshot.read_resume(str(tmp_path / "a.solverstate.h5"), 4)
+
+
+def test_a_broken_resume_file_is_refused(tmp_path):
+    (tmp_path / "a.resume").write_bytes(b"no such thing")
+    with pytest.raises(SolverError, match="cannot read it") as caught:
+        snapshot.read_resume(str(tmp_path / "a.solverstate"), 4)
+    assert caught.value.file == str(tmp_path / "a.resume")

@@ -1,0 +1,222 @@
+"""Trainings against what Caffe's own solver computed: weights, losses, log, snapshots."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from proto2torch.errors import DeviceError, SolverError
+from proto2torch.training.signals import Action
+from proto2torch.training.train import train
+from proto2torch.weights import solverstate
+from tests.solvers.plain_net import CASES, DATA, expected, relative_error
+from tests.training.cases import enter, same_lines, solver, weights
+
+CHECKED = (1, 2, 5, 10, 20)
+
+
+def snapshot_of(folder):
+    return next(path for path in folder.iterdir() if path.name.startswith("snap_iter_10.solverstate"))
+
+
+def assert_weights(trained, caffe, at):
+    for name, ours in weights(trained).items():
+        assert relative_error(ours, caffe[f"w{at}_{name}"]) <= 1e-4, f"{name} after {at} updates"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_initial_weights_are_caffes_bit_for_bit(case, tmp_path, monkeypatch):
+    trained, _ = solver(enter(DATA / case, tmp_path, monkeypatch))
+    for name, ours in weights(trained).items():
+        assert np.array_equal(ours, expected(case)[f"w0_{name}"]), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weights_and_losses_are_caffes(case, tmp_path, monkeypatch):
+    caffe = expected(case)
+    trained, _ = solver(enter(DATA / case, tmp_path, monkeypatch))
+    losses = []
+    for iteration in range(20):
+        trained.step(1)
+        losses.append(trained.outputs["loss"].item())
+        if iteration + 1 in CHECKED:
+            assert_weights(trained, caffe, iteration + 1)
+    assert losses == pytest.approx(caffe["loss_last_microbatch"].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_log_is_caffes(case, tmp_path, monkeypatch):
+    trained, log = solver(enter(DATA / case, tmp_path, monkeypatch))
+    train(trained)
+    same_lines(log.lines(), (DATA / case / "caffe_log.txt").read_text().splitlines(), rel=2e-5)
+    assert_weights(trained, expected(case), 20)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_caffes_snapshot_goes_on(case, tmp_path, monkeypatch):
+    folder = enter(DATA / case, tmp_path, monkeypatch)
+    trained, _ = solver(folder)
+    trained.restore(snapshot_of(folder))
+    assert trained.iter == 10
+    assert_weights(trained, expected(case), 10)
+    trained.solve()
+    assert trained.iter == 20
+    assert_weights(trained, expected(case), 20)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_our_snapshot_is_caffes(case, tmp_path, monkeypatch):
+    folder = enter(DATA / case, tmp_path, monkeypatch)
+    caffe = solverstate.read(str(snapshot_of(DATA / case)))
+    trained, _ = solver(folder)
+    trained.step(10)
+    ours = solverstate.read(str(snapshot_of(folder)))
+    assert (ours.iter, ours.learned_net, ours.current_step) == (10, caffe.learned_net, caffe.current_step)
+    assert len(ours.history) == len(caffe.history)
+    for a, b in zip(ours.history, caffe.history, strict=True):
+        assert a.shape == b.shape and relative_error(a, b) <= 1e-4
+
+
+@pytest.mark.parametrize("case", ["05-Adam-multistep", "13-Nesterov-step"])
+def test_our_snapshot_goes_on_bit_for_bit(case, tmp_path, monkeypatch):
+    folder = enter(DATA / case, tmp_path, monkeypatch)
+    straight, _ = solver(folder, overrides={"snapshot": 0})
+    straight.step(7)  # 7 batches of 5 an epoch: not where the data starts
+    state = straight.snapshot()
+    straight.step(5)
+    again, _ = solver(folder, overrides={"random_seed": 1, "snapshot": 0})
+    again.restore(state)
+    again.step(5)
+    for name, value in weights(straight).items():
+        assert np.array_equal(weights(again)[name], value), name
+
+
+def test_without_the_resume_file_the_data_starts_anew_as_in_caffe(tmp_path, monkeypatch):
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    first, _ = solver(folder, overrides={"snapshot": 0})
+    first.step(1)
+    batch = first.net.feeds["data"].state()
+    first.step(6)
+    state = first.snapshot()
+    (folder / "snap_iter_7.resume").unlink()
+    again, _ = solver(folder)
+    again.restore(state)
+    again.step(1)
+    assert again.net.feeds["data"].state() == batch
+
+
+def test_learning_rate_and_outputs_are_shown(tmp_path, monkeypatch):
+    trained, _ = solver(enter(DATA / "06-SGD-multistep", tmp_path, monkeypatch))
+    assert trained.lr == pytest.approx(0.05)
+    trained.step(4)
+    assert trained.lr == pytest.approx(0.015)
+    assert list(trained.outputs) == ["loss"] and not trained.outputs["loss"].requires_grad
+
+
+def test_a_restored_snapshot_of_another_rule_is_refused(tmp_path, monkeypatch):
+    folder = enter(DATA / "05-Adam-multistep", tmp_path, monkeypatch)
+    trained, _ = solver(folder, overrides={"type": "SGD"})
+    before = weights(trained)
+    with pytest.raises(
+        SolverError, match="SGD keeps 1 history blobs for each of the net's 6 .* Received: 12"
+    ) as caught:
+        trained.restore(snapshot_of(folder))
+    assert "another type" in str(caught.value)
+    assert trained.iter == 0
+    assert all(np.array_equal(before[name], value) for name, value in weights(trained).items())
+
+
+def test_a_restored_snapshot_of_another_net_is_refused(tmp_path, monkeypatch):
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    net = (folder / "train.prototxt").read_text()
+    (folder / "train.prototxt").write_text(net.replace("num_output: 12", "num_output: 13"))
+    trained, _ = solver(folder)
+    with pytest.raises(
+        SolverError, match="blob 0 of layer 'ip1', of shape \\(13, 48\\).* Received: shape \\(12, 48\\)"
+    ):
+        trained.restore(snapshot_of(folder))
+
+
+def test_a_snapshot_without_its_weights_is_refused(tmp_path, monkeypatch):
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    (folder / "snap_iter_10.caffemodel").unlink()
+    trained, _ = solver(folder)
+    with pytest.raises(SolverError, match=r"Received: learned_net 'snap_iter_10.caffemodel'"):
+        trained.restore(snapshot_of(folder))
+
+
+def test_weights_are_found_beside_the_solverstate(tmp_path, monkeypatch):
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    trained, _ = solver(folder)
+    monkeypatch.chdir(tmp_path)
+    trained.restore(snapshot_of(folder))
+    assert_weights(trained, expected("00-SGD-fixed"), 10)
+
+
+def test_stopping_early_leaves_a_snapshot(tmp_path, monkeypatch):
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    trained, log = solver(folder)
+
+    class StopAtThree:
+        def poll(self):
+            return Action.STOP if trained.iter == 3 else Action.NONE
+
+    trained.signals = StopAtThree()
+    trained.solve()
+    assert trained.iter == 3
+    assert log.lines()[-1] == "Optimization stopped early."
+    assert (folder / "snap_iter_3.solverstate").exists() and (folder / "snap_iter_3.caffemodel").exists()
+
+
+def test_a_signal_asks_for_a_snapshot_and_the_training_goes_on(tmp_path, monkeypatch):
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    trained, _ = solver(folder)
+
+    class SnapshotAtThree:
+        def poll(self):
+            return Action.SNAPSHOT if trained.iter == 3 else Action.NONE
+
+    trained.signals = SnapshotAtThree()
+    trained.step(5)
+    assert trained.iter == 5 and (folder / "snap_iter_3.solverstate").exists()
+
+
+def test_snapshot_diff_keeps_the_last_update(tmp_path, monkeypatch):
+    from google.protobuf import text_format  # noqa: F401
+
+    from proto2torch.prototxt.schema import new
+
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    trained, _ = solver(folder, overrides={"snapshot_diff": True, "snapshot": 0})
+    before = weights(trained)
+    trained.step(1)
+    trained.snapshot()
+    model = new("NetParameter")
+    model.ParseFromString((folder / "snap_iter_1.caffemodel").read_bytes())
+    layer = next(layer for layer in model.layer if layer.name == "ip1")
+    update = before["ip1_0"].reshape(-1) - np.array(layer.blobs[0].data, np.float32)
+    assert relative_error(np.array(layer.blobs[0].diff), update) <= 1e-4
+
+
+def test_a_snapshot_prefix_that_cannot_be_written_is_refused_at_the_start(tmp_path, monkeypatch):
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    with pytest.raises(SolverError, match="snapshots cannot be written to 'nowhere/snap'") as caught:
+        solver(folder, overrides={"snapshot_prefix": "nowhere/snap"})
+    assert "mkdir -p nowhere" in str(caught.value)
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    with pytest.raises(DeviceError, match="Received: cuda:0"):
+        solver(folder, device="cuda:0")
+    with pytest.raises(DeviceError, match="Received: 'gpu'"):
+        solver(folder, device="gpu")
+
+
+def test_solver_mode_gpu_without_cuda_says_so_and_uses_the_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    trained, log = solver(enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch), overrides={"solver_mode": "GPU"})
+    assert trained.device.type == "cpu"
+    assert "solver_mode is GPU, but torch sees no CUDA device: training on the CPU" in log.lines()
