@@ -34,7 +34,7 @@ def mnist(images: str, labels: str, database: str) -> None:
     Example:
       proto2torch convert mnist train-images-idx3-ubyte train-labels-idx1-ubyte mnist_train_lmdb
     """
-    from proto2torch.data.convert import mnist as convert_mnist
+    from proto2torch.data.convert_mnist import convert_mnist
 
     count = convert_mnist(images, labels, database)
     say(f"{database}: {count} images")

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from proto2torch.cli import options
 from proto2torch.cli.group import refuse
 from proto2torch.cli.options import emit, say
+
+if TYPE_CHECKING:
+    from proto2torch.ir.graph import Shape
+    from proto2torch.prototxt.document import LayerDefinition
 
 
 @click.command(short_help="Readable PyTorch source of a net, or its weights.")
@@ -21,7 +27,9 @@ from proto2torch.cli.options import emit, say
 @click.option("--weights", type=options.FILE, help="Weights to export with it: .caffemodel or .caffemodel.h5.")
 @click.option("--format", "kind", type=click.Choice(["python", "safetensors"]), default="python", show_default=True)
 @options.state
-def export(net: str, output: str | None, phase: str, weights: str | None, kind: str, level: int, stage: str) -> None:
+def export(
+    net: str, output: str | None, phase: str, weights: str | None, kind: str, level: int | None, stage: str
+) -> None:
     """Print NET as the PyTorch module a person would have written; it imports torch and nothing of proto2torch.
 
     With --weights and -o model.py the weights go to model.safetensors beside it. --format safetensors writes them
@@ -32,8 +40,7 @@ def export(net: str, output: str | None, phase: str, weights: str | None, kind: 
       proto2torch export examples/digits/lenet_train_test.prototxt > model.py
       proto2torch export deploy.prototxt --weights net.caffemodel -o model.py
     """
-    phase = phase.upper()
-    state = {"phase": phase, "level": level, "stages": options.stages(stage)}
+    state = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
     if kind == "safetensors":
         if weights is None:
             refuse("--format safetensors exports weights. Received: no --weights")
@@ -50,24 +57,34 @@ def export(net: str, output: str | None, phase: str, weights: str | None, kind: 
     from proto2torch.files import atomic
 
     with atomic(output) as temporary:
-        Path(temporary).write_text(source, encoding="utf-8")
+        temporary.write_text(source, encoding="utf-8")
     say(f"{output}: written")
 
 
-def _source(net: str, state: dict[str, object]) -> str:
+def _source(path: str, state: dict[str, Any]) -> str:
     from proto2torch.codegen.export import export as export_source
+    from proto2torch.prototxt.read import read_net
 
-    source: str = export_source(net, **state)
-    return source
+    source = export_source(read_net(path), _data_shapes, **state)
+    return source.text
 
 
-def _write_weights(net: str, weights: str, output: str | None, state: dict[str, object]) -> None:
+def _data_shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
+    """The shapes of a data layer's tops, of which only its database knows all."""
+    from proto2torch import data
+
+    feed = data.open(layer, phase)
+    try:
+        return feed.shapes
+    finally:
+        feed.close()
+
+
+def _write_weights(net: str, weights: str, output: str | None, state: dict[str, Any]) -> None:
     """The state_dict of the generated module to `output`, or to stdout."""
     if output is None and sys.stdout.isatty():
         refuse("weights are binary, and stdout is a terminal", "give -o FILE")
-    from proto2torch.net import load
-
-    built = load(net, weights, **state)
+    built = options.load_net(net, weights, **state)
     if output is not None:
         built.save(output)
         say(f"{output}: written")

@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from proto2torch.errors import Proto2TorchError, did_you_mean
 
 INTERRUPTED = 130
+AGAIN = " (run again with --debug)"
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -111,9 +112,10 @@ def report(error: BaseException, *, debug: bool) -> int:
     ):
         click.echo("interrupted", err=True)
         return INTERRUPTED
+    message, status = describe(error)
     if debug:
         traceback.print_exception(error)
-    message, status = describe(error)
+        message = message.removesuffix(AGAIN)
     if isinstance(error, OSError):
         _drop_stdout()
     click.echo(message, err=True)
@@ -133,7 +135,7 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         what = f"{error.filename}: " if error.filename else ""
         return f"error: {what}{error.strerror.lower()}", 1
-    return f"internal error: {type(error).__name__}: {_one_line(error)} (run again with --debug)", 1
+    return f"internal error: {type(error).__name__}: {_one_line(error)}{AGAIN}", 1
 
 
 def _one_line(error: BaseException) -> str:

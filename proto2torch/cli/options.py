@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from proto2torch.errors import DeviceError
+from proto2torch.errors import DeviceError, WeightsError, Where
+
+if TYPE_CHECKING:
+    from proto2torch.net import Net
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,7 +28,7 @@ def gpu(command: F) -> F:
 def state(command: F) -> F:
     """`--level N --stage a,b`, the rest of Caffe's NetState beside the phase."""
     command = click.option("--stage", metavar="A,B", default="", help="Stages of the net's state, by commas.")(command)
-    return click.option("--level", type=int, default=0, show_default=True, help="Level of the net's state.")(command)
+    return click.option("--level", metavar="N", type=int, help="Level of the net's state.")(command)
 
 
 def precision(command: F) -> F:
@@ -72,6 +76,33 @@ def set_precision(precision: str) -> None:
     backends: Any = torch.backends
     for products in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
         products.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+
+
+def load_net(path: str, weights: str, **state: Any) -> Net:
+    """The net with its weights; says on stderr which layers the weight file has or lacks beyond it.
+
+    Raises:
+        WeightsError: no layer of the net has its weights in the file.
+    """
+    from proto2torch.net import load
+
+    net = load(path, **state)
+    report = net.load_weights(weights)
+    if report.untouched and not report.matched:
+        raise WeightsError("it has weights for no layer of the net", where=Where(file=weights))
+    for line in report.lines():
+        say(line)
+    return net
+
+
+@contextmanager
+def progress(length: int, label: str) -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr where that is a terminal; what it yields is called after each step."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield lambda: bar.update(1)
 
 
 def say(message: str) -> None:
