@@ -52,7 +52,7 @@ def _binary(data: bytes, path: str) -> Document | None:
     try:
         return binary.net(data, path)
     except PrototxtError:
-        if b"\0" not in data and _is_utf8(data) or data.startswith(_UTF16):
+        if data.startswith(_UTF16) or (b"\0" not in data and _is_utf8(data)):
             return None
         raise
 

@@ -105,13 +105,24 @@ def upgrade(layers: Sequence[Draft], report: Report) -> list[Draft]:
             where = report.where(layer.mark, layer=layer.message.name)
             hint = 'write all of them in the newest format, layer { type: "Convolution" ... }'
             report.problems.append(NetError("a V1 layer among V0 layers, which Caffe empties", where=where, hint=hint))
-        elif layer.message.layer.type != "padding":
-            upgraded.append(_layer(layer, padding.get(index), report))
-        else:
+        elif layer.message.layer.type == "padding":
             for descriptor, _ in layer.message.layer.ListFields():
                 if descriptor.name not in ("name", "type", "pad"):
                     _dropped(layer, descriptor.name, report)
+        elif _known(layer, report):
+            upgraded.append(_layer(layer, padding.get(index), report))
     return upgraded
+
+
+def _known(layer: Draft, report: Report) -> bool:
+    """Whether V0 has the layer's type; that a layer has none at all is said later."""
+    kind = layer.message.layer.type
+    if not kind or kind in TYPES:
+        return True
+    hint = did_you_mean(kind, TYPES)
+    where = _where(layer, report, "layer.type")
+    report.problems.append(NetError(f"the V0 format has no layer type {kind!r}", where=where, hint=hint))
+    return False
 
 
 def _padding(layers: Sequence[Draft], report: Report) -> dict[int, Draft]:
@@ -152,7 +163,7 @@ def _layer(old: Draft, padding: Draft | None, report: Report) -> Draft:
     inner = old.child("layer")
     new = Draft(schema.new("V1LayerParameter"), old.mark and Mark(old.mark.offset))
     _wrapper(old, new, report)
-    _type(old, new, report)
+    _type(inner, new)
     for descriptor, _ in inner.message.ListFields():
         _field(old, inner, descriptor.name, new, report)
     if padding is not None and inner.message.type in _PADDED:
@@ -170,16 +181,11 @@ def _wrapper(old: Draft, new: Draft, report: Report) -> None:
             report.note(_where(old, report, name), f"Caffe drops {name!r} beside a V0 layer")
 
 
-def _type(old: Draft, new: Draft, report: Report) -> None:
-    kind = old.message.layer.type
-    new.put("type", old.child("layer").marks("type"))
-    if kind in TYPES:
+def _type(inner: Draft, new: Draft) -> None:
+    if inner.message.type:
         numbers = {name: number for number, name in enum_names(new.message, "type").items()}
-        new.message.type = numbers[TYPES[kind]]
-    elif kind:
-        hint = did_you_mean(kind, TYPES)
-        where = _where(old, report, "layer.type")
-        report.problems.append(NetError(f"the V0 format has no layer type {kind!r}", where=where, hint=hint))
+        new.message.type = numbers[TYPES[inner.message.type]]
+    new.put("type", inner.marks("type"))
 
 
 def _field(old: Draft, inner: Draft, name: str, new: Draft, report: Report) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proto2torch.errors import UnsupportedError
@@ -63,19 +63,31 @@ _TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
 
 def upgrade(layers: Sequence[Draft], report: Report) -> list[LayerDefinition]:
     """The layers of a V1 net in the newest format."""
-    return [_layer(layer, report) for layer in layers]
+    kinds = enum_names(schema.new("V1LayerParameter"), "type")
+    return [_layer(layer, kinds[layer.message.type], report) for layer in layers if _known(layer, kinds, report)]
 
 
-def _layer(old: Draft, report: Report) -> LayerDefinition:
+def _known(layer: Draft, kinds: Mapping[int, str], report: Report) -> bool:
+    """Whether Caffe itself has the layer's type; that a layer has none at all is said later."""
+    kind = kinds[layer.message.type]
+    if kind in TYPES:
+        return True
+    where = report.where(layer.mark, "type", layer=layer.message.name)
+    hint = 'write the layer in the newest format, layer { type: "..." }'
+    report.problems.append(UnsupportedError(f"the type {kind} is not one of Caffe's own", where=where, hint=hint))
+    return False
+
+
+def _layer(old: Draft, kind: str, report: Report) -> LayerDefinition:
     new = Draft(schema.new("LayerParameter"), old.mark and Mark(old.mark.offset))
     known = new.message.DESCRIPTOR.fields_by_name
-    kind = enum_names(old.message, "type").get(old.message.type, "NONE")
     for descriptor, value in old.message.ListFields():
         name = descriptor.name
         if name in _PARAM:
             _params(old, name, value, new)
         elif name == "type":
-            _type(old, kind, new, report)
+            new.message.type = TYPES[kind]
+            new.put("type", old.marks("type"))
         elif name in known:
             old.move(name, new)
         else:
@@ -84,16 +96,6 @@ def _layer(old: Draft, report: Report) -> LayerDefinition:
     if kind in _TRANSFORMS:
         _transform(_TRANSFORMS[kind], new, report)
     return LayerDefinition(new.message, new.mark, report.source)
-
-
-def _type(old: Draft, kind: str, new: Draft, report: Report) -> None:
-    new.put("type", old.marks("type"))
-    if kind in TYPES:
-        new.message.type = TYPES[kind]
-    else:
-        where = report.where(old.mark, "type", layer=old.message.name)
-        hint = 'write the layer in the newest format, layer { type: "..." }'
-        report.problems.append(UnsupportedError(f"V1 type {kind} is not one of Caffe's own", where=where, hint=hint))
 
 
 def _params(old: Draft, name: str, values: Sequence[Any], new: Draft) -> None:
