@@ -94,7 +94,7 @@ def test_a_solver_of_todays_format_stays_as_it_is() -> None:
 
 
 def test_both_types_are_refused() -> None:
-    with pytest.raises(SolverError, match="'type' or the older 'solver_type'. Received: both") as raised:
+    with pytest.raises(SolverError, match="'type' or the older 'solver_type'") as raised:
         solver('type: "SGD"\nsolver_type: ADAM')
     assert raised.value.line == 2
 

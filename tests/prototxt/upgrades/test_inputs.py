@@ -49,15 +49,15 @@ def test_a_shape_without_an_input_is_noted(shape: str) -> None:
 
 
 MISSING = [
-    ('input: "data"\ninput_dim: 1 input_dim: 2 input_dim: 3', "1 input(s) take 4 'input_dim' each, 4 in all. Received: 3"),
-    ('input: "data" input: "b"\ninput_shape { dim: 3 }', "2 input(s) take one 'input_shape' each, 2 in all. Received: 1"),
-]  # fmt: skip
+    ('input: "data"\ninput_dim: 1 input_dim: 2 input_dim: 3', "1 input(s) take 4 'input_dim' each, 4 in all", 3),
+    ('input: "data" input: "b"\ninput_shape { dim: 3 }', "2 input(s) take one 'input_shape' each, 2 in all", 1),
+]
 
 
-@pytest.mark.parametrize(("source", "message"), MISSING)
-def test_a_shape_too_few_is_refused(source: str, message: str) -> None:
+@pytest.mark.parametrize(("source", "message", "given"), MISSING)
+def test_a_shape_too_few_is_refused(source: str, message: str, given: int) -> None:
     (problem,) = problems(upgraded, source + RELU)
-    assert problem.message == message
+    assert problem.message == f"{message}. Received: {given}"
     assert problem.line == 2
 
 

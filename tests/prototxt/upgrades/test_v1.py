@@ -62,11 +62,12 @@ def test_lists_of_names_modes_and_rates_become_params() -> None:
     assert not messages(net)[0].param[2].HasField("decay_mult")
 
 
-PARAMS = """
+NAMES = """
     accuracy argmax concat contrastive_loss convolution data dropout dummy_data eltwise exp hdf5_data hdf5_output
     hinge_loss image_data infogain_loss inner_product lrn memory_data mvn pooling power relu sigmoid softmax slice tanh
     threshold window_data transform loss
-""".split()
+"""
+PARAMS = NAMES.split()
 
 
 def test_every_message_of_a_layer_is_kept() -> None:
