@@ -24,9 +24,9 @@ convert = LazyGroup(
 @click.command(short_help="MNIST's idx files (and any like them) to a database.")
 @click.argument("images", type=FILE)
 @click.argument("labels", type=FILE)
-@click.argument("database", type=FILE)
-def mnist(images: str, labels: str, database: str) -> None:
-    """Write the IMAGES and LABELS of idx files, plain or gzipped, to a new LMDB folder DATABASE.
+@click.argument("db", type=FILE)
+def mnist(images: str, labels: str, db: str) -> None:
+    """Write the IMAGES and LABELS of idx files, plain or gzipped, to a new LMDB folder, DB.
 
     The records are those of Caffe's convert_mnist_data: one Datum an image, 1 x rows x columns bytes and the label.
 
@@ -36,5 +36,5 @@ def mnist(images: str, labels: str, database: str) -> None:
     """
     from proto2torch.data.convert_mnist import convert_mnist
 
-    count = convert_mnist(images, labels, database)
-    say(f"{database}: {count} images")
+    count = convert_mnist(images, labels, db)
+    say(f"{db}: {count} images")
