@@ -281,7 +281,7 @@ class Net(nn.Module):
     def _fill(self, stream: Stream) -> None:
         """Initial values, drawn layer by layer as Caffe draws them: those of a sharer too, which are thrown away."""
         for node in self.graph.nodes:
-            drawn = seeds.draw(node.definition, self.phase, stream)
+            drawn = seeds.data_layer_draws(node.definition, self.phase, stream)
             if drawn.transform is not None and node.name in self.feeds:
                 self.feeds[node.name].reseed(drawn.transform)
             for param in node.params:
@@ -301,20 +301,21 @@ class Net(nn.Module):
             return None
         return fillers.fill(filler, param.blob.shape, stream, node.definition.where())
 
-    def load_weights(self, source: Any, strict: bool = False) -> Any:
-        """Load blobs by layer name from a .caffemodel, .caffemodel.h5 or .safetensors, or from {layer: [arrays]}.
+    def load_weights(self, source: str | Mapping[str, Sequence[Any]], strict: bool = False) -> weights.Report:
+        """Load blobs by layer name from a .caffemodel or .caffemodel.h5, or from {layer: [arrays]}.
 
-        Returns the report of what matched, what was left as it was and what was not used.
+        Returns the report of what matched, what was left as it was and what was not used; with `strict` the latter two
+        are errors. Raises WeightsError with every blob that does not fit; then nothing has been loaded.
         """
-        stored = weights.read_stored(source)
-        target: dict[str, list[LearnedBlob]] = {}
-        for node in self.graph.nodes:
-            target[node.name] = self.params.get(node.name, [])
-        report = weights.match(stored, {name: [b.shape for b in blobs] for name, blobs in target.items()}, strict=strict)
-        for layer, arrays in report.matched.items():
-            for blob, array in zip(target[layer], arrays, strict=True):
-                with torch.no_grad():
-                    blob.tensor.copy_(blob.from_caffe(array))
+        params = self.params
+        shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in self.graph.nodes}
+        shared = [(node.name, p.index) for node in self.graph.nodes for p in node.params if p.owner]
+        report = weights.match(weights.read_stored(source), shapes, strict=strict, shared=shared)
+        with torch.no_grad():
+            for layer, arrays in report.matched.items():
+                for blob, array in zip(params[layer], arrays, strict=True):
+                    if array is not None:
+                        blob.tensor.copy_(blob.from_caffe(array))
         return report
 
     def layer_messages(self) -> Iterable[tuple[Any, list[Any]]]:

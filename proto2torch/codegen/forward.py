@@ -35,10 +35,11 @@ class Forward:
         nodes: Sequence[Node],
         codes: dict[int, Code],
         modules: dict[int, str],
+        views: dict[int, list[str]],
         reserved: set[str],
         returns: Sequence[tuple[str, Value]],
     ) -> None:
-        self.nodes, self.codes, self.modules, self.returns = nodes, codes, modules, list(returns)
+        self.nodes, self.codes, self.modules, self.views, self.returns = nodes, codes, modules, views, list(returns)
         self._alias: dict[Value, Value] = {}
         for node in nodes:
             if node.op.alias:
@@ -72,6 +73,7 @@ class Forward:
         code = self.codes[node.index]
         if code.forward is None:
             return
+        self._lines += self.views.get(node.index, [])
         inputs = [self._input(node, i) for i in range(len(node.inputs))]
         text = fill(code.forward, [e.text for e in inputs], f"self.{self.modules.get(node.index, '')}")
         expression = _Expression(text, 1 + max((e.depth for e in inputs), default=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -13,8 +13,8 @@ from proto2torch.codegen.inline import closure, pieces
 from proto2torch.codegen.layout import WIDTH, statement
 from proto2torch.codegen.names import LOCALS, MODULE_ATTRIBUTES, Names, class_name
 from proto2torch.ir.fuse import fuse
-from proto2torch.ir.graph import Net, Node, Value
-from proto2torch.layers.base import Code
+from proto2torch.ir.graph import Net, Node, Param, Value
+from proto2torch.layers.base import Code, literal
 
 Returns = Sequence[tuple[str, Value]]
 
@@ -62,13 +62,14 @@ def generate(net: Net, returns: Returns | None = None) -> Source:
     needed = _needed(fused, [v for _, v in returns])
     nodes = [node for node in fused.nodes if node.index in needed]
     homes = _homes(fused, codes)
-    forward = Forward(fused, nodes, codes, {i: attributes[homes[i]] for i in homes}, _locals(codes), returns)
+    used = [n for n in fused.nodes if homes.get(n.index) == n.index and _is_used(n, homes, needed)]
+    modules = {i: attributes[home] for i, home in homes.items()}
+    forward = Forward(fused, nodes, codes, modules, _views(fused, used, attributes), _locals(codes), returns)
     lines = forward.lines()
-    used = [n for n in nodes if homes.get(n.index) == n.index]
     name = class_name(net.name)
     name = f"{name}Net" if name in pieces() else name
     text = _assemble(net, name, _init(fused, used, codes, attributes), lines, forward, returns)
-    keys, statistics = _keys(fused, nodes, codes, {i: attributes[h] for i, h in homes.items()})
+    keys, statistics = _keys(nodes, codes, modules)
     return Source(text, name, tuple(v.blob for v in forward.inputs), tuple(n for n, _ in returns), keys, statistics)
 
 
@@ -107,25 +108,52 @@ def _homes(net: Net, codes: dict[int, Code]) -> dict[int, int]:
     return homes
 
 
+def _is_used(node: Node, homes: dict[int, int], needed: set[int]) -> bool:
+    """Whether its module is called, by it or by one that shares it, or lends a blob to one that is."""
+    return any(index in needed for index, home in homes.items() if home == node.index)
+
+
 def _locals(codes: dict[int, Code]) -> set[str]:
     return set(LOCALS) | {name for code in codes.values() for name in code.runtime} | {"math"}
 
 
 def _init(net: Net, nodes: Sequence[Node], codes: dict[int, Code], attributes: dict[int, str]) -> list[str]:
+    """The modules, and after them the blobs that one lends to another."""
     lines = [f"self.{attributes[n.index]} = {codes[n.index].module}" for n in nodes]
-    by_index = {n.index: n for n in net.nodes}
-    present = {n.index for n in nodes}
     for node in nodes:
-        for param in node.params:
-            if param.owner is not None and param.owner[0] in present:
-                owner = by_index[param.owner[0]].params[param.owner[1]]
-                theirs = f"self.{attributes[owner.node]}.{owner.blob.key}"
-                lines.append(f"self.{attributes[node.index]}.{param.blob.key} = {theirs}")
+        for param, owner in _borrowed(net, node, attributes):
+            own = f"self.{attributes[node.index]}.{param.blob.key}"
+            theirs = f"self.{attributes[owner.node]}.{owner.blob.key}"
+            lines.append(f"{own} = {theirs}" if _same_layout(param, owner) else f"del {own}")
     return lines
 
 
+def _views(net: Net, nodes: Sequence[Node], attributes: dict[int, str]) -> dict[int, list[str]]:
+    """What `forward` sets before it calls a module that borrows a blob in another shape."""
+    views: dict[int, list[str]] = {}
+    for node in nodes:
+        for param, owner in _borrowed(net, node, attributes):
+            if not _same_layout(param, owner):
+                theirs = f"self.{attributes[owner.node]}.{owner.blob.key}{'.t()' if owner.blob.transposed else ''}"
+                shape = f"{literal(list(param.blob.shape))}{').t()' if param.blob.transposed else ')'}"
+                own = f"self.{attributes[node.index]}.{param.blob.key}"
+                views.setdefault(node.index, []).append(f"{own} = {theirs}.reshape({shape}")
+    return views
+
+
+def _borrowed(net: Net, node: Node, attributes: dict[int, str]) -> Iterator[tuple[Param, Param]]:
+    by_index = {n.index: n for n in net.nodes}
+    for param in node.params:
+        if param.owner is not None and param.owner[0] in attributes:
+            yield param, by_index[param.owner[0]].params[param.owner[1]]
+
+
+def _same_layout(param: Param, owner: Param) -> bool:
+    return param.blob.shape == owner.blob.shape and param.blob.transposed == owner.blob.transposed
+
+
 def _keys(
-    net: Net, nodes: Sequence[Node], codes: dict[int, Code], homes: dict[int, str]
+    nodes: Sequence[Node], codes: dict[int, Code], homes: dict[int, str]
 ) -> tuple[dict[tuple[int, int], str], dict[int, str]]:
     keys, statistics = {}, {}
     for node in nodes:
