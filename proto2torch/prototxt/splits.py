@@ -135,7 +135,7 @@ def _unknown(net: NetDefinition, index: int, bottom: int, whole: NetDefinition |
         why = f"{_place(left_out)} makes it, and its include and exclude rules leave it out"
         return NetError(f"unknown bottom blob {name!r}: {why}", where=where)
     known = dict.fromkeys(top for other in net.layers[:index] for top in other.message.top)
-    hint = did_you_mean(name, known)
+    hint = did_you_mean(name, known) or "an input of the net takes an Input layer, or 'input' and its 'input_shape'"
     return NetError(f"unknown bottom blob {name!r}: no layer makes it", where=where, hint=hint)
 
 

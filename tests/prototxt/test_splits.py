@@ -159,6 +159,12 @@ def test_an_unknown_bottom_whose_maker_is_left_out() -> None:
     )
 
 
+def test_an_unknown_bottom_may_be_an_input_without_its_shape() -> None:
+    (problem,) = problems(inserted, 'input: "data" ' + layer("r", "data", "r"))
+    assert problem.message == "unknown bottom blob 'data': no layer makes it"
+    assert problem.hint == "an input of the net takes an Input layer, or 'input' and its 'input_shape'"
+
+
 def test_names_are_case_sensitive() -> None:
     (problem,) = problems(inserted, DATA + layer("r", "X", "r"))
     assert problem.hint == "did you mean 'x'?"
