@@ -142,8 +142,8 @@ class Blobs(nn.Module):
             norm = module.get_submodule(path)
             mean, variance, scale = (self.at(node, i).tensor for i in range(3))
             factor = torch.where(scale == 0, 0.0, 1.0 / scale)
-            norm.running_mean.copy_(mean * factor)  # type: ignore[operator, union-attr]
-            norm.running_var.copy_(variance * factor)  # type: ignore[operator, union-attr]
+            norm.running_mean.copy_(mean * factor)  # type: ignore[operator]
+            norm.running_var.copy_(variance * factor)  # type: ignore[operator]
 
     def version(self, source: Source) -> int:
         """A number that grows whenever somebody writes into the statistics of `source`."""

@@ -270,7 +270,7 @@ class Net(nn.Module):
                     )
 
     def _apply(self, fn: Any, recurse: bool = True) -> Net:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._built.clear()
         self._main.statistics = -1
         self.device = next((b.tensor.device for b in self.blobs), self.device)

@@ -65,9 +65,9 @@ class Names:
     def _unique(self, word: str) -> str:
         if word in self._taken:
             word += "_"
-        base, n = word, 2
+        base, n = word.rstrip("_"), 2
         while word in self._taken:
-            word, n = f"{base}{n}", n + 1
+            word, n = f"{base}_{n}", n + 1
         self._taken.add(word)
         return word
 

@@ -7,7 +7,9 @@ def winner_takes_all(first, *rest):
     """The maximum, its gradient to the winner alone; the second of the first two wins a tie, a later one does not."""
     best = first
     for i, x in enumerate(rest):
-        best = torch.where(best > x, best, x) if i == 0 else torch.where(x > best, x, best)
+        best = (
+            torch.where(best > x, best, x) if i == 0 else torch.where(x > best, x, best)
+        )
     return best
 
 

@@ -24,7 +24,11 @@ def softmax_loss(x, label, axis=1):
 def weighed_softmax_loss(x, label, axis=1, ignore_label=None, normalization="VALID"):
     """-log softmax(x)[label], summed over the positions that are not ignored, and divided as `normalization` says."""
     scores, target = positions(x, label, axis)
-    valid = torch.ones_like(target, dtype=torch.bool) if ignore_label is None else target != ignore_label
+    valid = (
+        torch.ones_like(target, dtype=torch.bool)
+        if ignore_label is None
+        else target != ignore_label
+    )
     losses = label_losses(scores, target.where(valid, 0)).where(valid, 0)
     return losses.sum() / loss_divisor(normalization, valid, x.shape[:axis].numel())
 
@@ -33,7 +37,9 @@ def loss_divisor(normalization, valid, batch):
     """FULL: all positions, VALID: those that count, BATCH_SIZE: the items, NONE: 1; at least 1."""
     if normalization == "VALID":
         return valid.sum().clamp(min=1)
-    return max(1, {"FULL": valid.numel(), "BATCH_SIZE": batch, "NONE": 1}[normalization])
+    return max(
+        1, {"FULL": valid.numel(), "BATCH_SIZE": batch, "NONE": 1}[normalization]
+    )
 
 
 def top_k_hits(x, label, top_k, axis):
@@ -51,12 +57,18 @@ def top_k_accuracy(x, label, top_k=1, axis=1):
 def weighed_accuracy(x, label, top_k=1, axis=1, ignore_label=None, by_class=False):
     """The same over the positions that are not ignored, 0 where none is; and by class, 0 for one that does not occur."""
     target = label.reshape(-1).long()
-    valid = torch.ones_like(target, dtype=torch.bool) if ignore_label is None else target != ignore_label
+    valid = (
+        torch.ones_like(target, dtype=torch.bool)
+        if ignore_label is None
+        else target != ignore_label
+    )
     target = target.where(valid, 0)
     hit = top_k_hits(x, target, top_k, axis) & valid
     accuracy = hit.sum() / valid.sum().clamp(min=1).to(x.dtype)
     if not by_class:
         return accuracy
     none = torch.zeros(x.shape[axis], dtype=x.dtype, device=x.device)
-    seen, right = (none.index_add(0, target, counted.to(x.dtype)) for counted in (valid, hit))
+    seen, right = (
+        none.index_add(0, target, counted.to(x.dtype)) for counted in (valid, hit)
+    )
     return accuracy, right / seen.clamp(min=1)

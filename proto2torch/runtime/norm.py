@@ -26,7 +26,9 @@ class BatchNorm(nn.Module):
             count = x.numel() // x.shape[1]
             self.scale.mul_(self.fraction).add_(1)
             self.mean_sum.mul_(self.fraction).add_(mean)
-            self.variance_sum.mul_(self.fraction).add_(variance, alpha=count / max(1, count - 1))
+            self.variance_sum.mul_(self.fraction).add_(
+                variance, alpha=count / max(1, count - 1)
+            )
         return F.batch_norm(x, None, None, training=True, eps=self.eps)
 
 

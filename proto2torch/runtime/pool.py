@@ -17,24 +17,38 @@ def pooled_extents(size, kernel, stride, pad, ceil_mode):
 
 def framed(x, kernel, stride, pad, ceil_mode, value):
     """x padded by `value` so that windows without padding are Caffe's windows, and the pairs of their extents."""
-    kernel, stride, pad = ((v, v) if isinstance(v, int) else v for v in (kernel, stride, pad))
+    kernel, stride, pad = (
+        (v, v) if isinstance(v, int) else v for v in (kernel, stride, pad)
+    )
     size = x.shape[2:]
     out = pooled_extents(size, kernel, stride, pad, ceil_mode)
-    after = [max(0, (o - 1) * s + k - p - n) for o, s, k, p, n in zip(out, stride, kernel, pad, size)]
+    after = [
+        max(0, (o - 1) * s + k - p - n)
+        for o, s, k, p, n in zip(out, stride, kernel, pad, size)
+    ]
     x = F.pad(x, (pad[1], after[1], pad[0], after[0]), value=value)
-    x = x[:, :, : (out[0] - 1) * stride[0] + kernel[0], : (out[1] - 1) * stride[1] + kernel[1]]
+    x = x[
+        :,
+        :,
+        : (out[0] - 1) * stride[0] + kernel[0],
+        : (out[1] - 1) * stride[1] + kernel[1],
+    ]
     return x, out, (kernel, stride, pad)
 
 
 def caffe_max_pool(x, kernel, stride, pad, ceil_mode):
     """The maximum of each window; a window beyond x gives float32's lowest value."""
-    framed_x, _, (kernel, stride, _) = framed(x, kernel, stride, pad, ceil_mode, torch.finfo(x.dtype).min)
+    framed_x, _, (kernel, stride, _) = framed(
+        x, kernel, stride, pad, ceil_mode, torch.finfo(x.dtype).min
+    )
     return F.max_pool2d(framed_x, kernel, stride)
 
 
 def caffe_average_pool(x, kernel, stride, pad, ceil_mode):
     """The sum of each window over its area within the padded x; a window beyond it gives 0 / 0."""
-    framed_x, out, (kernel, stride, pad) = framed(x, kernel, stride, pad, ceil_mode, 0.0)
+    framed_x, out, (kernel, stride, pad) = framed(
+        x, kernel, stride, pad, ceil_mode, 0.0
+    )
     total = F.avg_pool2d(framed_x, kernel, stride, divisor_override=1)
     sides = []
     for n, o, k, s, p in zip(x.shape[2:], out, kernel, stride, pad):
@@ -45,7 +59,9 @@ def caffe_average_pool(x, kernel, stride, pad, ceil_mode):
 
 def max_pool_with_mask(x, kernel, stride, pad, ceil_mode=False):
     """The maximum of each window, and its index h * width + w in the plane; -1 for a window beyond x."""
-    framed_x, _, (kernel, stride, pad) = framed(x, kernel, stride, pad, ceil_mode, torch.finfo(x.dtype).min)
+    framed_x, _, (kernel, stride, pad) = framed(
+        x, kernel, stride, pad, ceil_mode, torch.finfo(x.dtype).min
+    )
     y, index = F.max_pool2d(framed_x, kernel, stride, return_indices=True)
     row = index // framed_x.shape[3] - pad[0]
     column = index % framed_x.shape[3] - pad[1]
@@ -57,10 +73,16 @@ def max_pool_with_mask(x, kernel, stride, pad, ceil_mode=False):
 def stochastic_pool(x, kernel, stride, pad, ceil_mode=False, training=False):
     """In training an element drawn by its share of the window's sum, else sum x² / sum x; for x >= 0."""
     framed_x, out, (kernel, stride, _) = framed(x, kernel, stride, pad, ceil_mode, 0.0)
-    windows = framed_x.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).flatten(4)
+    windows = (
+        framed_x.unfold(2, kernel[0], stride[0])
+        .unfold(3, kernel[1], stride[1])
+        .flatten(4)
+    )
     total = windows.sum(-1)
     if not training:
         return torch.where(total > 0, windows.square().sum(-1) / total, 0)
     threshold = torch.rand_like(total) * total
     reached = windows.detach().cumsum(-1) >= threshold[..., None]
-    return windows.gather(-1, reached.to(torch.uint8).argmax(-1, keepdim=True)).squeeze(-1)
+    return windows.gather(-1, reached.to(torch.uint8).argmax(-1, keepdim=True)).squeeze(
+        -1
+    )

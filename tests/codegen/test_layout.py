@@ -1,0 +1,49 @@
+"""Line breaking: what ruff format would leave as it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proto2torch.codegen.layout import split_arguments, statement
+
+
+def test_a_line_that_fits_stays() -> None:
+    assert statement("x = f(a)", 8) == ["        x = f(a)"]
+
+
+def test_arguments_go_on_one_line_of_their_own_where_they_fit() -> None:
+    text = "y = F.relu(" + "a" * 40 + ", " + "b" * 36 + ")"
+    assert statement(text, 0) == ["y = F.relu(", f"    {'a' * 40}, {'b' * 36}", ")"]
+
+
+def test_else_each_has_its_line() -> None:
+    names = [c * 30 for c in "abc"]
+    assert statement(f"y = f({', '.join(names)})", 0) == ["y = f(", *[f"    {n}," for n in names], ")"]
+
+
+def test_commas_in_strings_and_brackets_do_not_split() -> None:
+    assert split_arguments('"a, b", (1, 2), [x, y], k={1: 2, 3: 4}') == ['"a, b"', "(1, 2)", "[x, y]", "k={1: 2, 3: 4}"]
+
+
+@pytest.mark.parametrize("count", [2, 5, 9])
+def test_ruff_format_changes_nothing(count: int) -> None:
+    pieces = ", ".join(f"inception_{i}a_output_of_branch" for i in range(count))
+    source = "def forward():\n"
+    for text in (f"joined = torch.cat([{pieces}], 1)", f'return {{"a": first({pieces})}}'):
+        source += "".join(f"{line}\n" for line in statement(text, 4))
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--isolated", "-"], input=source, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == source
+
+
+@given(st.lists(st.text("abc_", min_size=1, max_size=30), min_size=1, max_size=12))
+def test_breaking_keeps_the_tokens(names: list[str]) -> None:
+    text = f"y = f({', '.join(names)})"
+    joined = "".join(part.strip() for part in statement(text, 8))
+    assert joined.replace(",)", ")").replace(", ", ",") == text.replace(", ", ",")
