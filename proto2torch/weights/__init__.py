@@ -30,7 +30,7 @@ def read(path: str) -> dict[str, list[Array]]:
 
 
 def read_stored(source: str | Mapping[str, Sequence[Any]]) -> StoredWeights:
-    """What a weight file holds, for `match`, a .caffemodel without a copy; or arrays by layer as if a file held them."""
+    """What a weight file holds, for `match`, a .caffemodel without a copy; or arrays by layer, as from a file."""
     if isinstance(source, Mapping):
         return of_arrays(source)
     if formats.is_hdf5(wire.mapped(source, WeightsError)):

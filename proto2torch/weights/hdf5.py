@@ -27,15 +27,14 @@ _FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowErr
 
 
 def read(path: str) -> StoredWeights:
-    """The blobs of every layer, those without blobs too.
+    """The blobs of every layer, those without blobs too. The group `diff` is not read, as in Caffe.
 
     Raises:
         WeightsError: the file cannot be read or is no Caffe weight file, naming the group or dataset.
     """
     with opened(path, WeightsError) as file:
         data = _group(file, _DATA, path)
-        diff = _group(file, _DIFF, path) if _DIFF in file else {}
-        return StoredWeights({name: _layer(name, data, diff, path) for name in data}, path, hdf5=True)
+        return StoredWeights({name: _layer(name, group, path) for name, group in data.items()}, path, hdf5=True)
 
 
 def write(
@@ -131,8 +130,7 @@ def _group(file: Any, name: str, path: str) -> Mapping[str, Any]:
     return members
 
 
-def _layer(name: str, data: Mapping[str, Any], diff: Mapping[str, Any], path: str) -> StoredLayer:
-    group, changes = data[name], diff.get(name)
+def _layer(name: str, group: Any, path: str) -> StoredLayer:
     blobs: list[StoredBlob | None] = []
     for key in group:
         if not _INDEX.fullmatch(key):
@@ -140,8 +138,7 @@ def _layer(name: str, data: Mapping[str, Any], diff: Mapping[str, Any], path: st
             raise WeightsError(message, where=Where(file=path, layer=name))
         index = int(key)
         blobs += [None] * (index + 1 - len(blobs))
-        change = values(changes, key, path, WeightsError) if changes is not None and key in changes else None
-        blobs[index] = StoredBlob(values(group, key, path, WeightsError), diff=change)
+        blobs[index] = StoredBlob(values(group, key, path, WeightsError))
     return StoredLayer(name, tuple(blobs))
 
 

@@ -1,0 +1,115 @@
+"""Which stored blob goes where in a net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from proto2torch.errors import WeightsError
+from proto2torch.weights.matching import match
+from proto2torch.weights.stored import StoredBlob, StoredLayer, StoredWeights, of_arrays
+
+
+def stored(hdf5: bool = False, legacy: bool = False, **layers: list[tuple[int, ...] | None]) -> StoredWeights:
+    """Layers of blobs of the given shapes, filled with 0, 1, 2 …"""
+
+    def blob(shape: tuple[int, ...] | None) -> StoredBlob | None:
+        if shape is None:
+            return None
+        return StoredBlob(np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape), legacy)
+
+    made = {name: StoredLayer(name, tuple(blob(s) for s in shapes)) for name, shapes in layers.items()}
+    return StoredWeights(made, "w.caffemodel", hdf5=hdf5)
+
+
+def test_layers_match_by_name_and_the_rest_is_reported() -> None:
+    report = match(
+        stored(conv=[(2, 3), (2,)], old=[(1,)], relu=[], split=[]), {"conv": [(2, 3), (2,)], "relu": [], "new": [(4,)]}
+    )
+    assert list(report.matched) == ["conv"]
+    first, second = report.matched["conv"]
+    assert first is not None and first.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert second is not None and second.tolist() == [0, 1]
+    assert report.ignored == ["old", "split"]
+    assert report.untouched == ["new"]
+    assert report.lines() == [
+        "Ignoring source layer old",
+        "Ignoring source layer split",
+        "Not in the weights, left as initialised: new",
+    ]
+
+
+@pytest.mark.parametrize(
+    "legacy, shape, target, fits",
+    [
+        (True, (1, 1, 3, 4), (3, 4), True),
+        (True, (1, 1, 1, 4), (4,), True),
+        (True, (1, 1, 1, 1), (), True),
+        (True, (2, 3, 1, 1), (2, 3, 1, 1), True),
+        (True, (3, 4, 1, 1), (3, 4), False),
+        (True, (1, 1, 3, 4), (1, 1, 1, 3, 4), False),
+        (False, (1, 1, 3, 4), (3, 4), False),
+        (False, (3, 4), (3, 4), True),
+        (False, (), (), True),
+        (False, (12,), (3, 4), False),
+    ],
+)
+def test_the_rule_of_shapes(legacy: bool, shape: tuple[int, ...], target: tuple[int, ...], fits: bool) -> None:
+    source = stored(legacy=legacy, ip=[shape])
+    if not fits:
+        with pytest.raises(WeightsError) as raised:
+            match(source, {"ip": [target]})
+        assert raised.value.message == f"layer 'ip': blob 0 has shape {shape} in the file and {target} in the net"
+        return
+    array = match(source, {"ip": [target]}).matched["ip"][0]
+    assert array is not None
+    assert array.shape == target
+    assert array.ravel().tolist() == list(range(int(np.prod(target, dtype=int))))
+
+
+@pytest.mark.parametrize("here, there", [([(2,)], [(2,), (2,)]), ([], [(2,)]), ([(2,)], [])])
+def test_the_number_of_blobs_must_be_the_same(here: list[Any], there: list[Any]) -> None:
+    with pytest.raises(WeightsError, match=r"layer 'a': \d blobs? in the file and \d blobs? in the net"):
+        match(stored(a=here), {"a": there})
+
+
+def test_every_misfit_is_listed_at_once_and_a_new_classifier_gets_its_hint() -> None:
+    source = stored(conv=[(2, 3)], ip=[(4, 5), (4,)], fc8=[(1000, 6), (1000,)])
+    with pytest.raises(WeightsError) as raised:
+        match(source, {"conv": [(2, 9)], "ip": [(4, 5)], "fc8": [(102, 6), (102,)]})
+    assert raised.value.message.splitlines() == [
+        "4 things do not fit the net:",
+        "  layer 'conv': blob 0 has shape (2, 3) in the file and (2, 9) in the net",
+        "  layer 'ip': 2 blobs in the file and 1 blob in the net",
+        "  layer 'fc8': blob 0 has shape (1000, 6) in the file and (102, 6) in the net",
+        "  layer 'fc8': blob 1 has shape (1000,) in the file and (102,) in the net",
+    ]
+    assert raised.value.file == "w.caffemodel"
+    assert raised.value.hint is not None and "'fc8'" in raised.value.hint and "conv" not in raised.value.hint
+
+
+def test_strict_refuses_what_only_one_has() -> None:
+    with pytest.raises(WeightsError) as raised:
+        match(stored(old=[(1,)], split=[]), {"new": [(4,)], "relu": []}, strict=True)
+    assert raised.value.message.splitlines()[1:] == [
+        "  layer 'old' is in the weights and not in the net",
+        "  layer 'new' is in the net and not in the weights",
+    ]
+
+
+def test_hdf5_may_leave_out_shared_blobs_alone() -> None:
+    source = stored(hdf5=True, a=[None, (2,)], b=[])
+    report = match(source, {"a": [(3,), (2,)], "b": [(3,)]}, shared={("a", 0), ("b", 0)})
+    assert report.matched["a"][0] is None
+    assert report.matched["b"] == [None]
+    with pytest.raises(WeightsError, match="layer 'b': blob 0 is not in the file, and the net does not share it"):
+        match(source, {"a": [(3,), (2,)], "b": [(3,)]}, shared={("a", 0)})
+    with pytest.raises(WeightsError, match="layer 'a': 2 blobs in the file and 1 blob in the net"):
+        match(source, {"a": [(3,)]}, shared={("a", 0)})
+
+
+def test_arrays_match_as_a_file_does() -> None:
+    report = match(of_arrays({"a": [[1, 2]]}), {"a": [(2,)]})
+    assert [None if a is None else a.tolist() for a in report.matched["a"]] == [[1, 2]]
