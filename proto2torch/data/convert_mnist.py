@@ -7,6 +7,7 @@ labels; one byte a pixel or label follows. Record i has the key `%08d` of i and 
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import shutil
 import struct
@@ -108,7 +109,7 @@ def _read_idx(path: str, magic: int) -> NDArray[np.uint8]:
     """Images (count, rows, columns) or labels (count,)."""
     contents = _contents(path)
     header = _header(contents, path, magic)
-    expected = header.length + int(np.prod(header.extent, dtype=np.int64))
+    expected = header.length + math.prod(header.extent)
     if len(contents) != expected:
         fault = "is cut short" if len(contents) < expected else "goes on after its end"
         extent = " x ".join(map(str, header.extent))

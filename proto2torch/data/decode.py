@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from proto2torch.data.datum import NotADatum
+
+_CHANNELS = {"L": [0], "RGB": [2, 1, 0], "RGBA": [2, 1, 0, 3]}
+"""Pillow's modes that OpenCV decodes to the same numbers, and its order of their channels."""
 
 
 def decode(encoded: memoryview, colour: bool = False) -> NDArray[np.uint8]:
     """The image (C, H, W), C being 1 (grey), 3 (BGR) or 4 (BGR and alpha); with `colour` always 3.
 
     Raises:
-        NotADatum: it is no image that can be read, or not one of eight bits.
+        NotADatum: it is no JPEG or PNG, it is damaged, or its pixels are of another kind (16 bits, CMYK).
     """
-    from torchvision.io import ImageReadMode, decode_image  # type: ignore[import-untyped]
+    from PIL import Image, UnidentifiedImageError
 
-    mode = ImageReadMode.RGB if colour else ImageReadMode.UNCHANGED
+    broken = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
     try:
-        image = decode_image(torch.from_numpy(np.frombuffer(encoded, np.uint8).copy()), mode)
-    except (RuntimeError, ValueError) as error:
-        raise NotADatum(f"its image cannot be decoded: {str(error).splitlines()[0]}") from error
-    if image.dtype != torch.uint8 or image.shape[0] not in (1, 3, 4):
-        channels = f"{image.shape[0]} channels of {str(image.dtype).removeprefix('torch.')}"
-        raise NotADatum(f"expected an image of 1, 3 or 4 channels of uint8. Received: {channels}")
-    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[image.shape[0]]
-    pixels: NDArray[np.uint8] = image.numpy()[order]
-    return pixels
+        image: Image.Image = Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG"))
+        image.load()
+    except broken as error:
+        raise NotADatum(f"its image cannot be decoded: {error}") from error
+    if image.mode == "P" and "transparency" not in image.info:
+        image = image.convert("RGB")
+    if image.mode not in _CHANNELS:
+        raise NotADatum(f"expected an image of mode {', '.join(_CHANNELS)}. Received: {image.mode}")
+    if colour:
+        image = image.convert("RGB")
+    pixels: NDArray[np.uint8] = np.atleast_3d(np.asarray(image))
+    return pixels.transpose(2, 0, 1)[_CHANNELS[image.mode]]

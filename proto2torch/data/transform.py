@@ -19,6 +19,7 @@ from proto2torch.errors import DataError
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition
+from proto2torch.weights import blobproto
 from proto2torch.weights.random import Stream
 
 _SKIPPED_AT_ONCE = 1 << 20  # words
@@ -104,9 +105,11 @@ class Transform:
             raise self._error("mean_file and mean_value exclude each other", "mean_value")
         if not p.mean_file:
             return np.array(p.mean_value, np.float32).reshape(-1, 1, 1)
-        from proto2torch.weights import blobproto
-
-        mean = blobproto.read(resolve(p.mean_file, self._where("mean_file").file))
+        path = resolve(p.mean_file, self._where("mean_file").file)
+        try:
+            mean = blobproto.read(path)
+        except DataError as error:
+            raise self._error(f"mean_file {path!r}: {error.message}", "mean_file") from error
         if mean.ndim == 4 and mean.shape[0] == 1:
             mean = mean[0]
         if mean.ndim != 3:
