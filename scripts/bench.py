@@ -14,10 +14,14 @@ import json
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
+import h5py
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,10 +32,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/ResNet-152-deploy.prototxt"
 TARGETS = {"step": 1.05, "load": 1.0}
 
+BATCHES, BATCH = 8, 64
+
 LENET = """
 name: "LeNet"
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 64 dim: 1 dim: 28 dim: 28 } } }
-layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 64 } } }
+layer { name: "memory" type: "HDF5Data" top: "data" top: "label" hdf5_data_param { source: "list.txt" batch_size: 64 } }
 layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" param { lr_mult: 1 } param { lr_mult: 2 }
   convolution_param { num_output: 20 kernel_size: 5 weight_filler { type: "xavier" } } }
 layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { kernel_size: 2 stride: 2 } }
@@ -44,6 +49,10 @@ layer { name: "relu1" type: "ReLU" bottom: "ip1" top: "ip1" }
 layer { name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2" param { lr_mult: 1 } param { lr_mult: 2 }
   inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }
+"""
+SOLVER = """
+net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.0005 max_iter: 1000000
+random_seed: 1701 snapshot_after_train: false
 """
 
 
@@ -64,44 +73,125 @@ class ByHand(nn.Module):
 
 
 Side = Callable[[], object]
+Check = Callable[[], None]
 
 
-def step(device: str) -> tuple[Side, Side, int]:
+class Sides(NamedTuple):
+    """What a bench compares."""
+
+    ours: Side
+    theirs: Side
+    calls: int
+    """How often each is called in a round."""
+    check: Check = lambda: None
+    """Ends the run where the sides have not done the same."""
+
+
+class Memory:
+    """Stands in for a data layer: the same batches over and over, on the device already."""
+
+    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
+        self._batches = cycle(batches)
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        return next(self._batches)
+
+
+def step(device: str) -> Sides:
     """A train step of each side: forward, backward, update. The same batches, initial weights and rule."""
-    raise NotImplementedError
+    draw = torch.Generator().manual_seed(1701)
+    images = torch.rand(BATCHES, BATCH, 1, 28, 28, generator=draw)
+    labels = torch.randint(10, (BATCHES, BATCH), generator=draw)
+    solver = _solver(images, labels, device)
+    model = ByHand().to(device)
+    with torch.no_grad():
+        for name, blobs in solver.net.params.items():
+            layer = getattr(model, name)
+            layer.weight.copy_(blobs[0].data.view_as(layer.weight))
+            layer.bias.copy_(blobs[1].data)
+    return Sides(
+        lambda: solver.step(1), _by_hand(model, images.to(device), labels.to(device)), 50, _same(solver, model)
+    )
 
 
-def load(device: str) -> tuple[Side, Side, int]:
+def _solver(images: Tensor, labels: Tensor, device: str) -> p2t.Solver:
+    """The solver of LENET, its batches from memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        with h5py.File(root / "data.h5", "w") as file:
+            file["data"], file["label"] = images[0].numpy(), labels[0].float().numpy()
+        (root / "list.txt").write_text(str(root / "data.h5"))
+        (root / "net.prototxt").write_text(LENET)
+        (root / "solver.prototxt").write_text(SOLVER)
+        solver = p2t.Solver(root / "solver.prototxt", device=device, log=lambda message: None)
+    batches = list(zip(images.to(device), labels.float().to(device), strict=True))
+    solver.net.feeds["memory"] = Memory(batches)
+    return solver
+
+
+def _by_hand(model: nn.Module, images: Tensor, labels: Tensor) -> Side:
+    named = dict(model.named_parameters())
+    groups = [
+        {"params": [p for name, p in named.items() if name.endswith("weight")], "lr": 0.01},
+        {"params": [p for name, p in named.items() if name.endswith("bias")], "lr": 0.02},
+    ]
+    optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=0.0005)
+    batches = cycle(zip(list(images), list(labels), strict=True))
+
+    def run() -> None:
+        data, label = next(batches)
+        optimizer.zero_grad()
+        F.cross_entropy(model(data), label).backward()
+        optimizer.step()
+
+    return run
+
+
+def _same(solver: p2t.Solver, model: nn.Module) -> Check:
+    """After the first steps both have the same weights, or they were not the same step."""
+
+    def check() -> None:
+        ours = solver.net.params["ip2"][0].data
+        theirs = model.ip2.weight.detach()
+        difference = ((ours - theirs).norm() / theirs.norm()).item()
+        if difference > 1e-3:
+            sys.exit(f"error: the sides trained differently: weights of ip2 differ by {difference:.2g}")
+
+    return check
+
+
+def load(device: str) -> Sides:
     """A net from its file to a module, and torchvision's."""
     from torchvision.models import resnet152
 
     if not RESNET.exists():
         sys.exit(f"error: {RESNET} is not there: this bench reads ResNet-152 as its authors published it")
-    return (lambda: p2t.load(str(RESNET), device=device)), (lambda: resnet152().to(device)), 1
+    return Sides(lambda: p2t.load(str(RESNET), device=device), lambda: resnet152().to(device), 1)
 
 
 BENCHES = {"step": step, "load": load}
 
 
-def measure(ours: Side, theirs: Side, calls: int, rounds: int, device: str) -> list[tuple[float, float]]:
-    """Seconds of `calls` calls of each side, for each round."""
+def measure(sides: Sides, rounds: int, device: str) -> list[tuple[float, float]]:
+    """Seconds of each side in each round."""
 
     def timed(side: Side) -> float:
         start = time.perf_counter()
-        for _ in range(calls):
+        for _ in range(sides.calls):
             side()
         if device != "cpu":
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    timed(ours), timed(theirs)  # warm up
+    timed(sides.ours), timed(sides.theirs)  # warm up
+    sides.check()
     results = []
     for number in range(rounds):
         if number % 2:
-            second, first = timed(theirs), timed(ours)
+            theirs, ours = timed(sides.theirs), timed(sides.ours)
         else:
-            first, second = timed(ours), timed(theirs)
-        results.append((first, second))
+            ours, theirs = timed(sides.ours), timed(sides.theirs)
+        results.append((ours, theirs))
     return results
 
 
@@ -132,19 +222,20 @@ def summary(bench: str, results: list[tuple[float, float]], calls: int) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "benches", nargs="*", choices=[*BENCHES, []], metavar="BENCH", help="step, load; all by default"
-    )
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help="step, load; both by default")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of both sides (15)")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda:0")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
+    unknown = [name for name in arguments.benches if name not in BENCHES]
+    if unknown:
+        parser.error(f"expected {' or '.join(BENCHES)}. Received: {unknown[0]!r}")
     if not arguments.json:
         print(machine(arguments.device))
     found = []
     for name in arguments.benches or BENCHES:
-        ours, theirs, calls = BENCHES[name](arguments.device)
-        row = summary(name, measure(ours, theirs, calls, arguments.rounds, arguments.device), calls)
+        sides = BENCHES[name](arguments.device)
+        row = summary(name, measure(sides, arguments.rounds, arguments.device), sides.calls)
         found.append(row)
         if not arguments.json:
             print(
