@@ -28,7 +28,7 @@ def mark_backward(nodes: Sequence[Node], force: bool, refuse: bool) -> Backward:
     _backward_pass(nodes, backward)
     if force:
         for node, need in zip(nodes, backward.bottom_need, strict=True):
-            need[:] = [n or i not in node.op.labels for i, n in enumerate(need)]
+            need[:] = [n or i not in (*node.op.labels, *node.op.indices) for i, n in enumerate(need)]
         backward.layer_need = [True] * len(nodes)
     elif refuse:
         _refuse(nodes, backward)
@@ -84,7 +84,7 @@ def _refuse(nodes: Sequence[Node], backward: Backward) -> None:
     for node, need, layer in zip(nodes, backward.bottom_need, backward.layer_need, strict=True):
         if not layer:
             continue
-        for i in node.op.labels:
+        for i in (*node.op.labels, *node.op.indices):
             if i < len(need) and need[i]:
                 backward.problems.append(
                     NetError(

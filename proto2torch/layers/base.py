@@ -49,6 +49,8 @@ class Layer:
 
     type: ClassVar[str]
     param: ClassVar[str | None] = None
+    reads: ClassVar[frozenset[str] | None] = None
+    """The fields of its message that it understands, where the message has a fork's as well; None: all of them."""
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
     """Fewest and most bottoms; None where there is no most."""
     tops_allowed: ClassVar[tuple[int, int | None]] = (1, 1)
@@ -56,8 +58,10 @@ class Layer:
     """Loss layers weigh 1 by default, make an automatic top, and refuse a gradient to their labels."""
     data: ClassVar[bool] = False
     """Data layers make the inputs of the module; what is in their tops is read by proto2torch.data."""
-    labels: ClassVar[tuple[int, ...]] = ()
-    """The bottoms that take no gradient; where one would need it, Caffe aborts and we refuse."""
+    labels: tuple[int, ...] = ()
+    """The bottoms that are labels; where one would need a gradient, Caffe aborts and we refuse."""
+    indices: tuple[int, ...] = ()
+    """The bottoms that take no gradient either, but are no labels: an index, a selector."""
     differentiable: ClassVar[bool] = True
     """False where Caffe has no backward (Accuracy, ArgMax, Threshold)."""
     allows_inplace: ClassVar[bool] = False
@@ -85,6 +89,12 @@ class Layer:
         self.phase = PHASES[message.phase] if message.HasField("phase") else phase
         self.tops = len(message.top)
         self.inplace = bool(message.bottom and message.top and message.bottom[0] == message.top[0])
+        self._refuse_strange()
+
+    def _refuse_strange(self) -> None:
+        for field, _ in self.p.ListFields() if self.reads is not None else ():
+            if field.name not in self.reads:
+                raise self.refuse(f"{self.param}.{field.name} is a field of a fork of Caffe, not understood here", field.name)
 
     # What a subclass says
 

@@ -1,24 +1,92 @@
-"""Convolution."""
+"""Convolution, Deconvolution and Im2col: the layers that slide a kernel over the axes behind the channels."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import Code, Layer, call, unless
 from proto2torch.layers.geometry import extents, positive
 
+_FIELDS = """num_output bias_term pad kernel_size stride dilation pad_h pad_w kernel_h kernel_w stride_h stride_w group
+weight_filler bias_filler engine axis force_nd_im2col""".split()
 
-class Convolution(Layer, type="Convolution", param="convolution_param"):
+
+@dataclass(frozen=True)
+class Kernel:
+    """The geometry over one bottom: each field for every spatial axis."""
+
+    axis: int
+    """The channel axis; those before it are batch, those behind it spatial."""
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """How far it extends: dilation (size - 1) + 1."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.size, self.dilation, strict=True))
+
+    def missing(self, x: Shape) -> tuple[int, ...]:
+        """How far it reaches beyond the padded bottom."""
+        spatial = x[self.axis + 1 :]
+        return tuple(max(0, r - n - 2 * p) for n, r, p in zip(spatial, self.reach, self.pad, strict=True))
+
+    def slid(self, x: Shape) -> tuple[int, ...]:
+        """(in + 2 pad - reach) / stride + 1, the division rounding toward zero as C's does."""
+        free = (n + 2 * p - r for n, r, p in zip(x[self.axis + 1 :], self.reach, self.pad, strict=True))
+        return tuple((f // s if f >= 0 else -(-f // s)) + 1 for f, s in zip(free, self.stride, strict=True))
+
+    def spread(self, x: Shape) -> tuple[int, ...]:
+        """stride (in - 1) + reach - 2 pad."""
+        spatial = zip(x[self.axis + 1 :], self.stride, self.reach, self.pad, strict=True)
+        return tuple(s * (n - 1) + r - 2 * p for n, s, r, p in spatial)
+
+
+class Sliding(Layer):
+    """What the three share: convolution_param's geometry."""
+
+    reads = frozenset(_FIELDS)
+
+    def kernel(self, x: Shape) -> Kernel:
+        """The geometry over a bottom of shape `x`."""
+        axis = self.axis(self.p.axis, x)
+        spatial = len(x) - axis - 1
+        size = extents(self, "kernel_size", spatial, short="kernel") if spatial else ()
+        stride = extents(self, "stride", spatial, 1, short="stride")
+        pad = extents(self, "pad", spatial, 0, short="pad")
+        dilation = extents(self, "dilation", spatial, 1)
+        for field, values in (("kernel_size", size), ("stride", stride), ("dilation", dilation)):
+            positive(self, field, values)
+        return Kernel(axis, size, stride, pad, dilation)
+
+    def slid(self, x: Shape) -> tuple[int, ...]:
+        """The spatial extents of a top that holds one value for each place of the kernel."""
+        kernel = self.kernel(x)
+        out = kernel.slid(x)
+        if any(extent <= 0 for extent in out):
+            raise self.error(
+                f"a kernel that reaches {kernel.reach} cannot lie on a bottom of shape {x} with pad {kernel.pad}: the top "
+                f"would have extents {out}",
+                "kernel_size",
+            )
+        return out
+
+
+class Convolution(Sliding, type="Convolution", param="convolution_param"):
     """Cross-correlates with `num_output` learned filters, zero padding.
 
     extent = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, the division rounding toward zero: a kernel that
     reaches beyond the padded bottom by less than a stride still gives one output, the missing rows counting as zeros.
-    Any number of spatial axes behind `axis`; the axes before it are batch. Blobs: weight (num_output, C / group,
-    kernel…), bias (num_output). Every bottom gets the same filters.
+    Up to 3 spatial axes behind `axis`; the axes before it are batch. Blobs: weight (num_output, C / group, kernel…),
+    bias (num_output). Every bottom gets the same filters.
     """
 
     bottoms = (1, None)
     tops_allowed = (1, None)
     starts_statement = True
+    module = "nn.Conv"
 
     def check(self) -> None:
         if not self.p.num_output:
@@ -28,26 +96,15 @@ class Convolution(Layer, type="Convolution", param="convolution_param"):
         if len(self.definition.message.bottom) != self.tops:
             raise self.error(f"needs as many tops as bottoms. Received: {self.tops}", "top")
 
-    def geometry(self, x: Shape) -> tuple[int, tuple[tuple[int, ...], ...]]:
-        """The channel axis, and kernel, stride, pad and dilation of each spatial axis."""
-        axis = self.axis(self.p.axis, x)
-        spatial = len(x) - axis - 1
-        kernel = extents(self, "kernel_size", spatial, short="kernel")
-        stride = extents(self, "stride", spatial, 1, short="stride")
-        pad = extents(self, "pad", spatial, 0, short="pad")
-        dilation = extents(self, "dilation", spatial, 1)
-        for field, values in (("kernel_size", kernel), ("stride", stride), ("dilation", dilation)):
-            positive(self, field, values)
-        return axis, (kernel, stride, pad, dilation)
-
     def shapes(self, *x: Shape) -> list[Shape]:
-        axis, _ = self.geometry(x[0])
-        self._check_channels(x[0][axis])
+        kernel = self.kernel(x[0])
+        if len(kernel.size) > 3:
+            raise self.refuse(f"{len(kernel.size)} spatial axes are beyond torch, which has 3 at most", "axis")
+        self._check_channels(x[0][kernel.axis])
         for i, other in enumerate(x):
             if other != x[0]:
                 raise self.error(f"every bottom must have the shape of the first, {x[0]}. Received: {other}", f"bottom[{i}]")
-        top = (*x[0][:axis], self.p.num_output, *self.extents(x[0]))
-        return [top] * len(x)
+        return [(*x[0][: kernel.axis], self.p.num_output, *self.extents(x[0]))] * len(x)
 
     def _check_channels(self, channels: int) -> None:
         for what, count in (("the bottom's channels", channels), ("num_output", self.p.num_output)):
@@ -56,71 +113,98 @@ class Convolution(Layer, type="Convolution", param="convolution_param"):
 
     def extents(self, x: Shape) -> tuple[int, ...]:
         """The spatial extents of the top."""
-        axis, (kernel, stride, pad, dilation) = self.geometry(x)
-        out = []
-        for i, extent in enumerate(x[axis + 1 :]):
-            reach = dilation[i] * (kernel[i] - 1) + 1
-            free = extent + 2 * pad[i] - reach
-            out.append((free // stride[i] if free >= 0 else -(-free // stride[i])) + 1)
-            if out[-1] <= 0:
-                raise self.error(
-                    f"a kernel that reaches {reach} cannot lie on a padded extent of {extent + 2 * pad[i]} "
-                    f"(bottom {x}). The top would have extent {out[-1]}",
-                    "kernel_size",
-                )
-        return tuple(out)
+        return self.slid(x)
 
     def blobs(self, *x: Shape) -> list[Blob]:
-        axis, (kernel, *_) = self.geometry(x[0])
-        weight = Blob("weight", (self.p.num_output, x[0][axis] // self.p.group, *kernel), self.p.weight_filler)
+        kernel = self.kernel(x[0])
+        weight = Blob("weight", (*self._filters(x[0][kernel.axis]), *kernel.size), self.p.weight_filler)
         return [weight, Blob("bias", (self.p.num_output,), self.p.bias_filler)][: 1 + self.p.bias_term]
+
+    def _filters(self, channels: int) -> tuple[int, int]:
+        return self.p.num_output, channels // self.p.group
 
     def code(self, node: Node) -> Code:
         x = node.inputs[0].shape
-        axis, (kernel, stride, pad, dilation) = self.geometry(x)
-        spatial = len(kernel)
-        template = self._short(x, axis, (kernel, stride, pad, dilation))
-        if 1 <= spatial <= 3:
-            module = call(
-                f"nn.Conv{spatial}d",
-                x[axis],
-                self.p.num_output,
-                kernel,
-                stride=unless(1, stride),
-                padding=unless(0, pad),
-                dilation=unless(1, dilation),
-                groups=unless(1, self.p.group),
-                bias=unless(True, self.p.bias_term),
-            )
-        elif spatial == 0:
-            module, template = self._pointwise(x[axis]), "{me}({0}.unsqueeze(-1)).squeeze(-1)"
-        else:
-            raise self.refuse(f"convolution over {spatial} spatial axes is beyond torch, which has 3 at most")
-        if axis != 1:
-            template = template.replace("{0}", _flatten_batch(axis)) + _unflatten_batch(axis)
+        kernel = self.kernel(x)
+        module = call(
+            f"{self.module}{len(kernel.size) or 1}d",
+            x[kernel.axis],
+            self.p.num_output,
+            kernel.size or 1,
+            stride=unless(1, kernel.stride or 1),
+            padding=unless(0, kernel.pad or 0),
+            dilation=unless(1, kernel.dilation or 1),
+            groups=unless(1, self.p.group),
+            bias=unless(True, self.p.bias_term),
+        )
+        template = self.template(x, kernel)
         return Code(", ".join(template.replace("{0}", f"{{{i}}}") for i in range(len(node.inputs))), module)
 
-    def _pointwise(self, channels: int) -> str:
-        return call("nn.Conv1d", channels, self.p.num_output, 1, groups=unless(1, self.p.group), bias=unless(True, self.p.bias_term))
+    def template(self, x: Shape, kernel: Kernel) -> str:
+        """The module called on a bottom laid out as torch has it: (batch, channels, spatial…)."""
+        place = "{0}" if kernel.axis == 1 else "{0}[None]" if kernel.axis == 0 else f"{{0}}.flatten(0, {kernel.axis - 1})"
+        place = self.padded(f"{place}[..., None]" if not kernel.size else place, x, kernel)
+        text = f"{{me}}({place})"
+        if not kernel.size:
+            text += ".squeeze(-1)"
+        if kernel.axis == 1:
+            return text
+        return f"{text}[0]" if kernel.axis == 0 else f"{text}.unflatten(0, {{0}}.shape[:{kernel.axis}])"
 
-    def _short(self, x: Shape, axis: int, geometry: tuple[tuple[int, ...], ...]) -> str:
-        """The input, padded at its end where the kernel reaches beyond it by less than a stride."""
-        kernel, _, pad, dilation = geometry
-        missing = [
-            max(0, d * (k - 1) + 1 - (extent + 2 * p))
-            for extent, k, p, d in zip(x[axis + 1 :], kernel, pad, dilation, strict=True)
-        ]
+    def padded(self, place: str, x: Shape, kernel: Kernel) -> str:
+        """The bottom, padded at its end where the kernel reaches beyond it by less than a stride."""
+        missing = kernel.missing(x)
         if not any(missing):
-            return "{me}({0})"
-        pads = [n for m in reversed(missing) for n in (0, m)]
-        return f"{{me}}(F.pad({{0}}, {pads}))"
+            return place
+        return f"F.pad({place}, {[n for m in reversed(missing) for n in (0, m)]})"
 
 
-def _flatten_batch(axis: int) -> str:
-    """The axes before the channels as one."""
-    return "{0}[None]" if axis == 0 else f"{{0}}.flatten(0, {axis - 1})"
+class Deconvolution(Convolution, type="Deconvolution", param="convolution_param"):
+    """The adjoint of a convolution: every value of the bottom adds its learned filter to the top.
+
+    extent = stride (in - 1) + dilation (kernel - 1) + 1 - 2 pad. Up to 3 spatial axes behind `axis`; the axes before it
+    are batch. Blobs: weight (C, num_output / group, kernel…), bias (num_output). Every bottom gets the same filters.
+    """
+
+    module = "nn.ConvTranspose"
+
+    def extents(self, x: Shape) -> tuple[int, ...]:
+        kernel = self.kernel(x)
+        out = kernel.spread(x)
+        if any(extent <= 0 for extent in out):
+            raise self.error(f"pad {kernel.pad} leaves nothing of the top, whose extents would be {out} (bottom {x})", "pad")
+        return out
+
+    def _filters(self, channels: int) -> tuple[int, int]:
+        return channels, self.p.num_output // self.p.group
+
+    def padded(self, place: str, x: Shape, kernel: Kernel) -> str:
+        return place
 
 
-def _unflatten_batch(axis: int) -> str:
-    return "[0]" if axis == 0 else f".unflatten(0, {{0}}.shape[:{axis}])"
+class Im2col(Sliding, type="Im2col", param="convolution_param"):
+    """Lays the values under the kernel at each of its places one behind another along the channel axis.
 
+    Channel c of the bottom at kernel offset (i, j) becomes channel (c kernel_h + i) kernel_w + j; spatial extents are
+    those of a Convolution. num_output and group count for nothing.
+    """
+
+    def shapes(self, *x: Shape) -> list[Shape]:
+        kernel = self.kernel(x[0])
+        if not kernel.size:
+            raise self.error(f"needs a spatial axis behind axis {kernel.axis}. Received: a bottom of shape {x[0]}", "axis")
+        channels = x[0][kernel.axis]
+        for extent in kernel.size:
+            channels *= extent
+        return [(*x[0][: kernel.axis], channels, *self.slid(x[0]))]
+
+    def code(self, node: Node) -> Code:
+        kernel = self.kernel(node.inputs[0].shape)
+        arguments = call(
+            "",
+            list(kernel.size),
+            stride=unless(1, kernel.stride) and list(kernel.stride),
+            pad=unless(0, kernel.pad) and list(kernel.pad),
+            dilation=unless(1, kernel.dilation) and list(kernel.dilation),
+        )
+        return Code(f"im2col({{0}}, {arguments[1:-1]})")

@@ -32,8 +32,27 @@ class BatchNorm(nn.Module):
         return F.batch_norm(x, None, None, training=True, eps=self.eps)
 
 
+class Overwriting(torch.autograd.Function):
+    """A blob whose gradient replaces what has been accumulated, where others add to it."""
+
+    @staticmethod
+    def forward(ctx, weight):
+        ctx.weight = weight
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx, dy):
+        if ctx.weight.is_leaf and ctx.weight.grad is not None:
+            ctx.weight.grad.zero_()
+        return dy
+
+
 class Scale(nn.Module):
-    """x * weight (+ bias), `behind` axes broadcast behind those that weight covers."""
+    """x * weight (+ bias), `behind` axes broadcast behind those that weight covers.
+
+    Where no axis before those has an extent, Caffe computes the gradient of a weight of several elements by another
+    way, which overwrites what was accumulated.
+    """
 
     def __init__(self, shape, behind, bias=False):
         super().__init__()
@@ -42,7 +61,11 @@ class Scale(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape)) if bias else None
 
     def forward(self, x):
-        y = x * self.weight[self.behind]
+        weight = self.weight
+        before = x.shape[: x.dim() - weight[self.behind].dim()].numel()
+        if weight.requires_grad and before == 1 and (weight.numel() > 1 or x.numel() == 1):
+            weight = Overwriting.apply(weight)
+        y = x * weight[self.behind]
         return y if self.bias is None else y + self.bias[self.behind]
 
 
@@ -62,3 +85,28 @@ def within_channel_lrn(x, size, alpha=1, beta=0.75):
     """x (1 + alpha / size² * sum of x² over the window) ^ -beta, zero padded; there is no k."""
     energy = F.avg_pool2d(x * x, size, stride=1, padding=size // 2)
     return x * (1 + alpha * energy) ** -beta
+
+
+class MeanVarianceNormalized(torch.autograd.Function):
+    """(x - mean) / (deviation + eps) over `axes`, with the gradient that Caffe computes as if eps were part of the
+    deviation's own derivative."""
+
+    @staticmethod
+    def forward(ctx, x, axes, eps):
+        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        factor = 1 / (variance.sqrt() + eps)
+        y = (x - mean) * factor
+        ctx.save_for_backward(y, factor)
+        ctx.axes = axes
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        y, factor = ctx.saved_tensors
+        mean, along = dy.mean(ctx.axes, keepdim=True), (dy * y).mean(ctx.axes, keepdim=True)
+        return (dy - mean - y * along) * factor, None, None
+
+
+def mean_variance_normalized(x, axes=(2, 3), eps=1e-9):
+    """(x - mean) / (standard deviation + eps) over `axes`, the biased deviation."""
+    return MeanVarianceNormalized.apply(x, axes, eps)

@@ -86,3 +86,23 @@ def stochastic_pool(x, kernel, stride, pad, ceil_mode=False, training=False):
     return windows.gather(-1, reached.to(torch.uint8).argmax(-1, keepdim=True)).squeeze(
         -1
     )
+
+
+def pyramid(x, height, pool):
+    """What `pool` gives with 1, 2, 4 … windows a side, flattened and joined."""
+    levels = []
+    for bins in [2**level for level in range(height)]:
+        kernel = [-(-n // bins) for n in x.shape[2:]]
+        pad = [(k * bins - n + 1) // 2 for k, n in zip(kernel, x.shape[2:])]
+        levels.append(pool(x, kernel, kernel, pad, ceil_mode=True).flatten(1))
+    return torch.cat(levels, 1)
+
+
+def max_pyramid(x, height):
+    """The maxima of a spatial pyramid of `height` levels."""
+    return pyramid(x, height, caffe_max_pool)
+
+
+def average_pyramid(x, height):
+    """The means of a spatial pyramid of `height` levels."""
+    return pyramid(x, height, caffe_average_pool)
