@@ -49,7 +49,7 @@ def solver(folder: Path, **arguments) -> tuple[Solver, Captured]:
 
 
 def same_lines(ours: list[str], caffes: list[str], rel: float) -> None:
-    """Assert that the words of every line are Caffe's, and its numbers nearly so; the speed is free."""
+    """Assert that every line has Caffe's words, and its numbers within a relative tolerance; the speed is free."""
     assert len(ours) == len(caffes)
     for line, caffe in zip(ours, caffes, strict=True):
         line, caffe = SPEED.sub("(", line), SPEED.sub("(", caffe)

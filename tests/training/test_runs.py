@@ -1,64 +1,65 @@
-"""Longer trainings against Caffe's: tests, the curve, BatchNorm's statistics.
+"""Longer trainings against Caffe's: the tests, the curve, the snapshots, BatchNorm's statistics.
 
-Rounding grows with the updates, so that the curve is compared within a tolerance that widens, and accuracies within a
-few images.
+Rounding grows with the updates. In LeNet under SGD it decides, after some fifty, which of two nearly equal values a
+pooling window takes: weights that start 1e-7 apart are 1e-2 apart after a hundred. There the curve is compared, not the
+weights.
 """
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
+from proto2torch import read_weights
 from proto2torch.training.train import train
 from tests.solvers.plain_net import relative_error
-from tests.training.cases import NUMBER, RUNS, SPEED, enter, solver
+from tests.training.cases import RUNS, enter, same_lines, solver
 
-STEPS = {"bn-step": 100, "lenet-adam": 60, "lenet-inv": 60}
+CURVES = {"bn-step": 1e-4, "lenet-adam": 2e-3, "lenet-inv": 0.1}
+"""How far each figure of a log may be from Caffe's, relatively."""
+
+BEFORE_BATCH_NORM = ("conv1|1", "conv2|1")
+"""Biases that BatchNorm takes away again: their gradient is zero but for rounding."""
 
 
 @pytest.fixture
-def databases(tmp_path):
-    """The databases where the nets expect them: beside the run's folder."""
+def enter_run(tmp_path, monkeypatch):
+    """A run's folder as the working directory, the databases where its net expects them."""
     for name in ("digits_train_lmdb", "digits_test_lmdb"):
         (tmp_path / name).symlink_to(RUNS / name)
+    return lambda run: enter(RUNS / run, tmp_path, monkeypatch)
 
 
-def figures(line):
-    return [float(number) for number in NUMBER.findall(SPEED.sub("(", line))]
-
-
-@pytest.mark.parametrize("run", STEPS)
-def test_the_curve_is_caffes(run, tmp_path, monkeypatch, databases):
-    folder = enter(RUNS / run, tmp_path, monkeypatch)
-    trained, log = solver(folder, overrides={"max_iter": STEPS[run], "snapshot_after_train": False})
+@pytest.mark.parametrize("run", CURVES)
+def test_the_log_is_caffes(run, enter_run):
+    trained, log = solver(enter_run(run))
     train(trained)
-    caffes = (RUNS / run / "log.txt").read_text().splitlines()
-    end = next(i for i, line in enumerate(caffes) if line.startswith(f"Iteration {STEPS[run]}"))
-    compared = 0
-    for line, caffe in zip(log.lines(), caffes[:end], strict=False):
-        assert NUMBER.sub("#", SPEED.sub("(", line)) == NUMBER.sub("#", SPEED.sub("(", caffe))
-        rel = 0.02 if "loss" in line else 1e-6
-        absolute = 0.006 if "accuracy" in line else 1e-4  # two of 360 images
-        assert figures(line) == pytest.approx(figures(caffe), rel=rel, abs=absolute), (line, caffe)
-        compared += 1
-    assert compared == end
+    caffe = (RUNS / run / "log.txt").read_text().splitlines()
+    same_lines(log.lines(), caffe, rel=CURVES[run])
 
 
-def test_batch_norm_and_weights_after_a_hundred_updates(tmp_path, monkeypatch, databases):
-    trained, _ = solver(enter(RUNS / "bn-step", tmp_path, monkeypatch), overrides={"test_interval": 1000, "display": 0})
+def test_batch_norm_and_weights_after_a_hundred_updates(enter_run):
+    folder = enter_run("bn-step")
+    trained, _ = solver(folder, overrides={"test_interval": 1000, "display": 0})
     trained.step(100)
+    ours = read_weights(str(folder / "snap_iter_100.caffemodel"))
     with np.load(RUNS / "bn-step" / "expected.npz") as caffe:
-        for layer, blobs in trained.net.params.items():
-            for i, blob in enumerate(blobs):
-                assert relative_error(blob.data.numpy(), caffe[f"w100_{layer}|{i}"]) <= 0.02, f"{layer} {i}"
+        assert len(caffe) == 17
+        for key in caffe:
+            layer, _, i = key.removeprefix("w100_").partition("|")
+            if f"{layer}|{i}" in BEFORE_BATCH_NORM:
+                assert np.abs(ours[layer][int(i)]).max() < 1e-5
+            else:
+                assert relative_error(ours[layer][int(i)], caffe[key]) <= 1e-4, key
 
 
-def test_the_last_test_is_close_to_caffes(tmp_path, monkeypatch, databases):
-    trained, log = solver(enter(RUNS / "bn-step", tmp_path, monkeypatch))
-    train(trained)
-    caffe = re.findall(r"accuracy = (\S+)", (RUNS / "bn-step" / "log.txt").read_text())
-    ours = re.findall(r"accuracy = (\S+)", "\n".join(log.lines()))
-    assert len(ours) == len(caffe) == 3
-    assert [float(a) for a in ours] == pytest.approx([float(a) for a in caffe], abs=0.02)
+def test_lenet_after_a_hundred_updates_of_adam(enter_run):
+    folder = enter_run("lenet-adam")
+    trained, _ = solver(folder, overrides={"test_interval": 1000, "display": 0})
+    trained.step(100)
+    ours = read_weights(str(folder / "snap_iter_100.caffemodel"))
+    with np.load(RUNS / "lenet-adam" / "expected.npz") as caffe:
+        for key in caffe:
+            layer, _, i = key.partition("_")[2].partition("|")
+            blob = ours[layer][int(i)]
+            assert relative_error(blob.reshape(-1)[::7] if key[0] == "s" else blob, caffe[key]) <= 2e-3, key

@@ -36,7 +36,7 @@ def test_a_resume_file_of_another_iteration_is_refused(tmp_path):
     torch.save({"iter": 3}, tmp_path / "a.resume")
     assert snapshot.read_resume(str(tmp_path / "a.solverstate"), 3) == {"iter": 3}
     assert snapshot.read_resume(str(tmp_path / "b.solverstate"), 3) is None
-    with pytest.raises(SolverError, match="expected the state of iteration 4. Received: 3"):
+    with pytest.raises(SolverError, match=r"expected the state of iteration 4. Received: 3"):
         snapshot.read_resume(str(tmp_path / "a.solverstate.h5"), 4)
 
 
