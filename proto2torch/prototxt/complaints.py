@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proto2torch.errors import PrototxtError, Where
+from proto2torch.prototxt.advice import shown
 from proto2torch.prototxt.document import Source
 
 MOST = 1000
@@ -50,8 +51,8 @@ class Complaints:
         """The problems as errors. Only now, as a layer's name may stand below what is wrong in it."""
         errors = [PrototxtError(c.message, where=self._where(c), hint=c.hint) for c in self._found]
         if len(errors) == MOST:
-            last = errors[-1].where
-            place = Where(file=last.file, line=last.line)
+            last = max((e.where for e in errors), key=lambda where: (where.line or 0, where.column or 0))
+            place = Where(file=last.file, line=last.line, column=last.column)
             errors.append(PrototxtError(f"there are {MOST} problems up to here; the rest was not read", where=place))
         return errors
 
@@ -70,4 +71,4 @@ def _names(layer: Any) -> tuple[str | None, str | None]:
     if not layer.HasField("type"):
         return layer.name, None
     enum = layer.DESCRIPTOR.fields_by_name["type"].enum_type
-    return layer.name, enum.values_by_number[layer.type].name if enum else layer.type
+    return layer.name, enum.values_by_number[layer.type].name if enum else shown(layer.type)

@@ -34,6 +34,11 @@ It matches at every offset, with no group where something else stands; `lastinde
 A string that another string may continue is something else.
 """
 
+PLAIN_LIST = re.compile(r"\s*+ [-+.\w]++ (?: \s*+ , \s*+ [-+.\w]++ )*+ \s*+ \]", _FLAGS)
+"""The rest of a list of words, after its bracket."""
+
+WORD = re.compile(r"[-+.\w]++", _FLAGS)
+
 _TOKEN = re.compile(
     rf"""
     {_BLANK}

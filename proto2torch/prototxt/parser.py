@@ -14,7 +14,7 @@ from proto2torch.prototxt import advice, strings
 from proto2torch.prototxt.complaints import Enough
 from proto2torch.prototxt.cursor import Frame, Lost
 from proto2torch.prototxt.document import Mark
-from proto2torch.prototxt.lexer import PLAIN, PLAIN_CLOSE, PLAIN_OPEN, PLAIN_WORD, Token
+from proto2torch.prototxt.lexer import PLAIN, PLAIN_CLOSE, PLAIN_LIST, PLAIN_OPEN, PLAIN_WORD, WORD, Token
 from proto2torch.prototxt.tables import Field, Kind
 from proto2torch.prototxt.troubles import Troubles
 
@@ -174,7 +174,7 @@ class Parser(Troubles):
             self._skip_group(field.name, bracket)
             return
         self._at = bracket.end
-        if self._take("]"):
+        if self._take("]") or self._plain_list(field):
             return
         if field.kind is Kind.MESSAGE:
             self._message(field, self._peek().start, listed=True)
@@ -184,6 +184,22 @@ class Parser(Troubles):
             self._set(field, offset, self._value(field))
             if self._list_ends(field):
                 return
+
+    def _plain_list(self, field: Field) -> bool:
+        """Take the rest of a list of words, if it is one and right."""
+        match = PLAIN_LIST.match(self._text, self._at)
+        if match is None:
+            return False
+        words = list(WORD.finditer(self._text, self._at, match.end()))
+        try:
+            values = [field.convert(word[0]) for word in words]
+        except ValueError:
+            return False
+        frame = self._stack[-1]
+        getattr(frame.message, field.name).extend(values)
+        frame.mark.fields.setdefault(field.name, []).extend(Mark(word.start()) for word in words)
+        self._at = match.end()
+        return True
 
     def _list_ends(self, field: Field) -> bool:
         """Past the comma after an element, or past the end of the list."""

@@ -15,7 +15,7 @@ Converter = Callable[[str], Any]
 
 _INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?[fF]?|inf|infinity|nan)")
-_ZERO_PADDED = re.compile(r"-?0[0-9]+")  # octal to protobuf, which refuses it where a float is wanted
+_ZERO_PADDED = re.compile(r"-?0[0-9]")  # octal to protobuf, which takes no octal where a float is wanted
 _MOST_DIGITS = 64  # no integer type needs more; int() is slow on what is very long
 
 _TRUTH = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
@@ -36,7 +36,7 @@ def integer(word: str, lowest: int, highest: int) -> int:
 def number(word: str) -> float:
     """A number: an integer in decimal, a decimal fraction with or without exponent and `f`, inf or nan."""
     word = word.lower()
-    if not _DECIMAL.fullmatch(word) or _ZERO_PADDED.fullmatch(word):
+    if not _DECIMAL.fullmatch(word) or _ZERO_PADDED.match(word):
         raise ValueError(word)
     return float(word if word.endswith("inf") else word.rstrip("f"))
 
