@@ -96,4 +96,4 @@ def _unwritable(path: str | os.PathLike[str], error: OSError) -> NoReturn:
     reason = (error.strerror or str(error)).lower()
     folder = os.path.dirname(os.path.abspath(path))
     hint = f"the folder {folder} does not exist: create it first" if not os.path.isdir(folder) else None
-    raise RunError(f"cannot write {os.fspath(path)}: {reason}", where=Where(file=os.fspath(path)), hint=hint) from error
+    raise RunError(f"cannot write it: {reason}", where=Where(file=os.fspath(path)), hint=hint) from error

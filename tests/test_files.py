@@ -47,7 +47,8 @@ def test_a_full_disk_is_a_run_error_that_names_the_file(tmp_path: Path, monkeypa
     target = str(tmp_path / "w.caffemodel")
     with pytest.raises(RunError) as raised, files.atomic(target) as temporary:
         temporary.write_bytes(b"half")
-    assert raised.value.message == f"cannot write {target}: no space left on device"
+    assert raised.value.message == "cannot write it: no space left on device"
+    assert str(raised.value) == f"{target}: cannot write it: no space left on device"
     assert raised.value.exit_status == 1
     assert os.listdir(tmp_path) == []
 
@@ -65,10 +66,10 @@ def test_a_size_limit_of_the_system_leaves_nothing_behind(tmp_path: Path) -> Non
         f"    with files.atomic({str(target)!r}) as temporary:\n"
         "        temporary.write_bytes(bytes(5000))\n"
         "except errors.RunError as error:\n"
-        "    print(error.message)\n"
+        "    print(error)\n"
     )
     run = subprocess.run([sys.executable, "-B", "-c", program], preexec_fn=limit, capture_output=True, text=True)
-    assert run.stdout == f"cannot write {target}: file too large\n", run.stderr
+    assert run.stdout == f"{target}: cannot write it: file too large\n", run.stderr
     assert os.listdir(tmp_path) == []
 
 

@@ -6,6 +6,7 @@ belong to another layer are left out. With `snapshot_diff` a group `diff` of the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ import h5py
 import numpy as np
 
 from proto2torch import files
-from proto2torch.errors import Proto2TorchError, RunError, WeightsError, Where, unreadable
+from proto2torch.errors import Proto2TorchError, WeightsError, Where, unreadable
 from proto2torch.weights.stored import StoredBlob, StoredLayer, StoredWeights
 
 Array = np.ndarray[Any, Any]
 
 _DATA, _DIFF = "data", "diff"
+_ERRNO = re.compile(r"errno = ([0-9]+)")
 _INDEX = re.compile("0|[1-9][0-9]{0,3}")
 _MOST_COMPRESSED = 1100  # deflate makes at most 1032 bytes of one
 _FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, AttributeError)  # of h5py
@@ -72,8 +74,8 @@ def create(path: str, fill: Callable[[Any], None]) -> None:
         try:
             with h5py.File(temporary, "w") as file:
                 fill(file)
-        except RuntimeError as error:  # h5py's name for what fails while it closes
-            raise RunError(f"cannot write {path}: {error}", where=Where(file=path)) from error
+        except (OSError, RuntimeError) as error:  # the latter while it closes
+            raise _reason(error) from error
 
 
 @contextmanager
@@ -156,6 +158,12 @@ def member(group: Any, name: str) -> Any:
     if name not in group or not isinstance(group.get(name, getlink=True), h5py.HardLink):
         return None
     return group[name]
+
+
+def _reason(error: Exception) -> OSError:
+    """The system's own error in a paragraph of HDF5's."""
+    number = getattr(error, "errno", None) or int((_ERRNO.search(str(error)) or ("", "0"))[1])
+    return OSError(number, os.strerror(number)) if number else OSError(str(error).split("(")[0].strip())
 
 
 def _put(group: Any, blobs: Sequence[Array], left_out: set[int]) -> None:

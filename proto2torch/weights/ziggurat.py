@@ -76,13 +76,12 @@ def normals(words: Array, wanted: int) -> tuple[Array, int]:
     accepted = np.ones(len(words), bool)
     end = _settle(words, z, bad, starts, accepted) if len(bad) else len(words)
     starts[end:] = False
-    chosen = starts & accepted
-    found = np.flatnonzero(chosen) if np.count_nonzero(chosen) >= wanted else None
-    if found is not None:
-        last = int(found[wanted - 1]) if wanted else -1
-        following = int(np.argmax(starts[last + 1 : end])) if starts[last + 1 : end].any() else end - last - 1
-        return z[found[:wanted]], last + 1 + following
-    return z[chosen], end
+    chosen = np.flatnonzero(starts & accepted)
+    if len(chosen) < wanted:
+        return z[chosen], end
+    after = int(chosen[wanted - 1]) + 1 if wanted else 0
+    later = starts[after:end]  # the last number takes the words up to the next that starts one
+    return z[chosen[:wanted]], after + (int(np.argmax(later)) if later.any() else len(later))
 
 
 def _settle(words: Array, z: Array, bad: Array, starts: Array, accepted: Array) -> int:

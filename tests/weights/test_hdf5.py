@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,3 +183,21 @@ def test_integers_and_doubles_become_float32(tmp_path: Path) -> None:
     assert [a.dtype for a in arrays] == [np.float32] * 2
     assert arrays[0].tolist() == [0, 1, 2]
     assert arrays[1].tolist() == [np.float32(0.1), np.inf]
+
+
+def test_a_full_disk_is_told_in_the_systems_words(tmp_path: Path) -> None:
+    program = (
+        "import signal, resource, sys, numpy\n"
+        "from proto2torch import errors\n"
+        "from proto2torch.weights import hdf5\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n"
+        "    hdf5.create(sys.argv[1], lambda file: file.create_dataset('x', data=numpy.zeros(100_000)))\n"
+        "except errors.RunError as error:\n"
+        "    print(error)\n"
+    )
+    path = str(tmp_path / "w.h5")
+    run = subprocess.run([sys.executable, "-B", "-c", program, path], capture_output=True, text=True)
+    assert run.stdout == f"{path}: cannot write it: file too large\n", run.stderr
+    assert list(tmp_path.iterdir()) == []
