@@ -57,11 +57,12 @@ class Stream:
     def gaussian(self, mean: float, std: float, n: int) -> Array:
         """n float32 numbers of N(mean, std): z·std + mean, z by the ziggurat of `proto2torch.weights.ziggurat`."""
         numbers = np.empty(n, np.float32)
-        done = 0
+        done, spare = 0, 64
         while done < n:
             left = n - done
-            block = self._look(min(_BLOCK, left + left // 64) + 64)
+            block = self._look(min(_BLOCK, left + left // 64) + spare)
             z, used = ziggurat.normals(block, left)
+            spare = 64 if used else spare * 2  # a number of the tail can take any number of words
             self._ahead = self._ahead[used:]
             numbers[done : done + len(z)] = _multiply_add(z, np.float32(std), np.float32(mean))
             done += len(z)
