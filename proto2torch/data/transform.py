@@ -53,7 +53,7 @@ class Transform:
         crop = self._p.crop_size
         if crop > min(height, width):
             raise self._error(f"crop_size must not exceed the image, {height} x {width}. Received: {crop}", "crop_size")
-        if self._p.mean_file and self._mean.shape != image:
+        if self._p.mean_file and self._mean is not None and self._mean.shape != image:
             message = f"the mean must have the shape of the whole image, {image}. Received: {self._mean.shape}"
             raise self._error(message, "mean_file")
         if len(self._p.mean_value) not in (0, 1, channels):
@@ -63,48 +63,53 @@ class Transform:
 
     def __call__(self, images: Sequence[Image], first: int) -> torch.Tensor:
         """Images (C, H, W), all checked by `shape`, to a float32 batch; `first` is the number of the first one."""
-        draws = self._draws.take(first, len(images))
-        places = self._places(images, draws)
-        batch = torch.from_numpy(_stack(images, places)).to(torch.float32)
-        if self._p.mean_file:
-            batch.sub_(self._mean_at(places))
-        elif self._p.mean_value:
-            batch.sub_(torch.from_numpy(self._mean))
+        draws = self._draws.take(first, len(images)).tolist()
+        batch = self._pick(images, draws) if self._p.crop_size or self._p.mirror else self._whole(images)
         if self._p.scale != 1:
-            batch.mul_(self._p.scale)
-        if self._p.mirror:
-            mirrored = torch.from_numpy(np.flatnonzero(draws[:, 0] % 2))
-            batch[mirrored] = batch[mirrored].flip(-1)
+            batch *= np.float32(self._p.scale)
+        return torch.from_numpy(batch)
+
+    def _whole(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """All images as they are, less the mean."""
+        batch = np.stack(images).astype(np.float32)
+        if self._mean is not None:
+            batch -= self._mean
         return batch
 
-    def _places(self, images: Sequence[Image], draws: NDArray[np.uint32]) -> list[tuple[slice, slice]]:
-        """Rows and columns of each image's crop."""
-        crop = self._p.crop_size
-        if not crop:
-            return [(slice(None), slice(None))] * len(images)
-        places = []
-        for image, words in zip(images, draws[:, -2:].tolist(), strict=True):
-            spare_rows, spare_columns = image.shape[1] - crop, image.shape[2] - crop
-            if self._random_crop:
-                top, left = words[0] % (spare_rows + 1), words[1] % (spare_columns + 1)
+    def _pick(self, images: Sequence[Image], draws: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """The crop of each image less that of the mean, mirrored where its words say so; in one pass over each."""
+        mirror, crop = self._p.mirror, self._p.crop_size
+        batch = np.empty((len(images), *self.shape(images[0].shape)), np.float32)
+        for image, words, target in zip(images, draws, batch, strict=True):
+            mean: Any = self._mean
+            if crop:
+                place = self._place(image, words)
+                image, mean = image[place], mean[place] if self._p.mean_file else mean
+            if mirror and words[0] % 2:
+                target = target[:, :, ::-1]
+            if mean is None:
+                target[...] = image
             else:
-                top, left = spare_rows // 2, spare_columns // 2
-            places.append((slice(top, top + crop), slice(left, left + crop)))
-        return places
+                np.subtract(image, mean, out=target)
+        return batch
 
-    def _mean_at(self, places: Sequence[tuple[slice, slice]]) -> torch.Tensor:
+    def _place(self, image: Image, words: Sequence[int]) -> tuple[slice, slice, slice]:
+        """Where the crop of an image lies."""
+        crop = self._p.crop_size
+        spare_rows, spare_columns = image.shape[1] - crop, image.shape[2] - crop
         if self._random_crop:
-            return torch.from_numpy(_stack([self._mean] * len(places), places))
-        rows, columns = places[0]
-        return torch.from_numpy(self._mean[:, rows, columns])
+            top, left = words[-2] % (spare_rows + 1), words[-1] % (spare_columns + 1)
+        else:
+            top, left = spare_rows // 2, spare_columns // 2
+        return slice(None), slice(top, top + crop), slice(left, left + crop)
 
-    def _read_mean(self) -> NDArray[np.float32]:
-        """(C, H, W) of mean_file, or (C, 1, 1) of mean_value."""
+    def _read_mean(self) -> NDArray[np.float32] | None:
+        """(C, H, W) of mean_file, (C, 1, 1) or (1, 1, 1) of mean_value, or None."""
         p = self._p
         if p.mean_file and p.mean_value:
             raise self._error("mean_file and mean_value exclude each other", "mean_value")
         if not p.mean_file:
-            return np.array(p.mean_value, np.float32).reshape(-1, 1, 1)
+            return np.array(p.mean_value, np.float32).reshape(-1, 1, 1) if p.mean_value else None
         path = resolve(p.mean_file, self._where("mean_file").file)
         try:
             mean = blobproto.read(path)
@@ -141,9 +146,3 @@ class _Draws:
             missing -= len(self._stream.words(min(missing, _SKIPPED_AT_ONCE)))
         self._at = first + count
         return self._stream.words(count * self.per_image).reshape(count, self.per_image)
-
-
-def _stack(images: Sequence[Image], places: Sequence[tuple[slice, slice]]) -> Image:
-    """One array of the parts of images, (N, C, H, W)."""
-    parts: list[Any] = [image[:, rows, columns] for image, (rows, columns) in zip(images, places, strict=True)]
-    return np.stack(parts)
