@@ -56,11 +56,10 @@ class Troubles(Cursor):
 
         Then that is said and the messages between are left.
         """
-        here = self._source.where(name.start)
         for depth in range(len(self._stack) - 1, 0, -1):
             if name.text not in self._stack[depth - 1].table.fields:
                 continue
-            inner = self._stack[depth]
+            inner, here = self._stack[depth], self._source.where(name.start)
             opened = self._source.where(inner.mark.offset)
             if opened.line == here.line or (here.column or 0) > (opened.column or 0):
                 continue

@@ -29,7 +29,8 @@ name: "n" # a comment, "quoted" { } and all
 input: 'a' input_dim: [1, 2] input_shape { dim: 1, dim: 0x10; dim: 017 }
 layer < name: "a" "b"  # goes on
   'c' type: 'C\\n\\x41\\101\\u00e9\\U0001F600\\\\\\"' bottom: ["x", "y"]
-  convolution_param: { num_output: 3 pad:1 bias_term: t weight_filler { std: -.5e-3f variance_norm: AVERAGE } engine: 1 }
+  convolution_param: { num_output: 3
+    pad:1 bias_term: t engine: 1 weight_filler { std: -.5e-3f variance_norm: AVERAGE } }
   include { phase: TEST, stage: "a"; min_level: - 3 } loss_weight: inf loss_weight: -Infinity loss_weight: 7 >
 layer: [ { name: "q" }, < type: "z" > ] layer [] layer [{}]
 layers\t{\r\n type: CONVOLUTION blobs { data: [1, 2.5, .5, 1., 1f, 1e+3] double_data: 1e400 data: [ ] } }
@@ -354,9 +355,24 @@ def test_nesting_has_an_end() -> None:
 
 
 def test_it_is_no_slower_than_protobuf() -> None:
-    layer = 'layer {\n  name: "conv"\n  type: "Convolution"\n  bottom: "data"\n  top: "conv"\n  convolution_param {\n'
-    layer += '    num_output: 64\n    pad: 1\n    kernel_size: 3\n    weight_filler {\n      type: "msra"\n    }\n  }\n}\n'
-    source = layer * 400
+    source = (
+        400
+        * """
+layer {
+  name: "conv"
+  type: "Convolution"
+  bottom: "data"
+  top: "conv"
+  convolution_param {
+    num_output: 64
+    pad: 1
+    kernel_size: 3
+    weight_filler {
+      type: "msra"
+    }
+  }
+}"""
+    )
 
     def seconds(parse: Any) -> float:
         start = time.perf_counter()
