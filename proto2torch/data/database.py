@@ -10,7 +10,7 @@ import torch
 from proto2torch.data.datum import Datum, Image, NotADatum, Parser
 from proto2torch.data.decode import decode
 from proto2torch.data.feed import Batch, Feed
-from proto2torch.data.fields import batch_size, new_seed, tops
+from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
 from proto2torch.data.lmdb_records import LMDBRecords
 from proto2torch.data.transform import Transform
 from proto2torch.errors import DataError, UnsupportedError
@@ -18,6 +18,8 @@ from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition
 
+_FIELDS = ("source", "batch_size", "backend", "prefetch")
+_IGNORED_BY_CAFFE = ("rand_skip", "scale", "mean_file", "crop_size", "mirror", "force_encoded_color")
 _LMDB = 1  # DataParameter.DB
 
 
@@ -28,6 +30,7 @@ def open_feed(definition: LayerDefinition, phase: str, seed: int | None) -> Feed
         DataError: the database cannot be read, or it does not fit transform_param.
         UnsupportedError: it is a LevelDB.
     """
+    refuse_others(definition, "data_param", (*_FIELDS, *_IGNORED_BY_CAFFE))
     p = definition.message.data_param
     if p.prefetch < 1:
         where = definition.where("data_param.prefetch")

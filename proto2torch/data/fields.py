@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 
-from proto2torch.errors import DataError
+from proto2torch.errors import DataError, UnsupportedError, raise_problems
 from proto2torch.prototxt.document import LayerDefinition
+
+
+def refuse_others(definition: LayerDefinition, param: str, understood: Collection[str]) -> None:
+    """Refuse what the message `param` sets beyond the fields `understood`: those of forks, which would change the data.
+
+    Raises:
+        UnsupportedError: one such field; Problems where there are several.
+    """
+    others = [
+        field.name for field, _ in getattr(definition.message, param).ListFields() if field.name not in understood
+    ]
+    raise_problems(
+        [
+            UnsupportedError(
+                f"{param}.{name}, a field of a fork of Caffe, is not supported",
+                where=definition.where(f"{param}.{name}"),
+            )
+            for name in others
+        ]
+    )
 
 
 def tops(definition: LayerDefinition, fewest: int, most: int | None) -> int:

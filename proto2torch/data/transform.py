@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from proto2torch.data.datum import Image
+from proto2torch.data.fields import refuse_others
 from proto2torch.errors import DataError
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
@@ -22,6 +23,7 @@ from proto2torch.prototxt.document import LayerDefinition
 from proto2torch.weights import blobproto
 from proto2torch.weights.random import Stream
 
+_FIELDS = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
 _SKIPPED_AT_ONCE = 1 << 20  # words
 
 
@@ -29,6 +31,7 @@ class Transform:
     """The transformation of one layer; `seed` starts its random stream."""
 
     def __init__(self, definition: LayerDefinition, phase: str, seed: int) -> None:
+        refuse_others(definition, "transform_param", _FIELDS)
         self._definition = definition
         self._p: Any = definition.message.transform_param
         self._random_crop = phase == "TRAIN" and self._p.crop_size > 0

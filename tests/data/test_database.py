@@ -143,6 +143,12 @@ def test_a_value_that_is_no_datum(tmp_path: Path) -> None:
         ({"param": 'source: "other" batch_size: 1 backend: LEVELDB'}, UnsupportedError, "LevelDB cannot be read yet"),
         ({"source": "nowhere"}, DataError, "no database is there. Received: 'nowhere'"),
         ({"transform": "crop_size: 8"}, DataError, "crop_size must not exceed the image, 7 x 9. Received: 8"),
+        ({"transform": "scale: 2 crop_h: 8"}, UnsupportedError, "transform_param.crop_h, a field of a fork"),
+        (
+            {"param": 'source: "db" batch_size: 1 backend: LMDB shuffle: true'},
+            UnsupportedError,
+            "data_param.shuffle, a",
+        ),
         ({"tops": ("a", "b", "c")}, DataError, "expected 1 to 2 tops. Received: 3"),
         ({"tops": ()}, DataError, "expected 1 to 2 tops. Received: 0"),
     ],
