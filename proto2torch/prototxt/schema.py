@@ -2,7 +2,8 @@
 
 `caffe.binpb` is schemas/caffe.proto, compiled by scripts/build-schema. It is loaded into a pool of its own, so that a
 `caffe_pb2` imported elsewhere in the process does not clash with it, and no generated code ties it to one version of
-the protobuf runtime. Nothing is loaded before the first class is asked for.
+the protobuf runtime. `caffe.forks`, made of the same source, says what in it is not BVLC Caffe's. Nothing is loaded
+before it is asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,25 @@ def message_class(name: str) -> type[Any]:
 def new(name: str) -> Any:
     """An empty message `name`."""
     return message_class(name)()
+
+
+def forks(scope: str, name: str) -> tuple[str, ...]:
+    """The forks that have the field `name` of the message `scope`, or the value `name` of the enum `scope`.
+
+    Scopes are "PoolingParameter" and "PoolingParameter.PoolMethod". Empty for what BVLC Caffe has, and for what nobody
+    has.
+    """
+    return _forks().get(scope, {}).get(name, ())
+
+
+@cache
+def _forks() -> dict[str, dict[str, tuple[str, ...]]]:
+    """The forks by message or enum, and by name."""
+    table: dict[str, dict[str, tuple[str, ...]]] = {}
+    for line in files(__package__).joinpath("caffe.forks").read_text("utf-8").splitlines():
+        whose, scope, names = line.split("\t")
+        table.setdefault(scope, {}).update(dict.fromkeys(names.split(" "), tuple(whose.split(","))))
+    return table
 
 
 @cache

@@ -24,6 +24,7 @@ from proto2torch.prototxt import schema
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = ROOT / "tests" / "golden" / "data" / "facts"
 BINPB = ROOT / "proto2torch" / "prototxt" / "caffe.binpb"
+TABLE = ROOT / "proto2torch" / "prototxt" / "caffe.forks"
 PRIVATE = 50001  # the first number that no fork uses for a field that had to move
 
 # Two forks have a message of their own for a field of one name; the schema has one message with both sets of fields.
@@ -252,6 +253,42 @@ def test_nothing_is_in_the_schema_that_no_table_has() -> None:
     assert {(scope, v.name) for scope, e in ENUM_TYPES.items() for v in e.value} - values == set()
 
 
+def short_names() -> dict[str, str]:
+    """The schema's name of each fork by the tables' name: `weiliu89+caffe` is `ssd`."""
+    _, _, listed = (ROOT / "schemas" / "caffe.proto").read_text().partition("// The forks:\n")
+    pairs = [line.split()[1:] for line in listed.partition("\n\n")[0].splitlines()]
+    return {repository.replace("/", "+"): name for name, repository in pairs}
+
+
+def forks_of(caffe: list[Row], forks: list[Row]) -> dict[tuple[str, str], set[str]]:
+    """By the tables: the forks of each name that BVLC lacks, and none of each that it has."""
+    short, own = short_names(), {(r.scope, r.name) for r in caffe}
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in forks:
+        if (row.scope, row.name) not in own:
+            found[row.scope, row.name].add(short[row.fork])
+    return {**{place: set() for place in own}, **found}
+
+
+def test_a_field_is_its_forks_where_caffe_lacks_it() -> None:
+    expected = forks_of(FIELDS, FORK_FIELDS)
+    assert {(m, f): set(schema.forks(m, f)) for m, fs in MESSAGES.items() for f in fs} == expected
+    assert sum(not forks for forks in expected.values()) == 423 < len(expected)
+
+
+def test_an_enum_value_is_its_forks_where_caffe_lacks_it() -> None:
+    expected = forks_of(ENUMS, FORK_ENUMS)
+    expected |= {(scope, name): {"mobilenet-ssd"} for scope, names in UNLISTED.items() for name in names}
+    expected = {place: forks for place, forks in expected.items() if place[0].split(".")[0] not in MERGED}
+    assert {(s, v.name): set(schema.forks(s, v.name)) for s, e in ENUM_TYPES.items() for v in e.value} == expected
+    assert schema.forks("PoolingParameter.PoolMethod", "MAX") == () == schema.forks("NoSuchParameter", "field")
+
+
+def test_the_forks_stand_in_the_order_of_the_schema() -> None:
+    given = schema.forks("TransformationParameter", "distort_param")
+    assert given == ("ssd", "refinedet", "yolo", "nvidia", "intel", "synopsys")
+
+
 def test_a_message_is_read_and_written_as_caffe_does() -> None:
     blob = schema.new("BlobProto")
     blob.shape.dim.extend([1, 2])
@@ -324,6 +361,7 @@ def copy_of_the_schema(folder: Path) -> Path:
         "scripts/build-schema",
         "schemas/caffe.proto",
         BINPB.relative_to(ROOT),
+        TABLE.relative_to(ROOT),
         f"{BINPB.relative_to(ROOT)}.sha256",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -343,7 +381,9 @@ def test_the_compiled_schema_belongs_to_its_source() -> None:
     assert {name: digest for digest, _, name in (line.partition("  ") for line in lines)} == sums
 
 
-@pytest.mark.parametrize("changed", ["schemas/caffe.proto", "proto2torch/prototxt/caffe.binpb"])
+@pytest.mark.parametrize(
+    "changed", ["schemas/caffe.proto", "proto2torch/prototxt/caffe.binpb", "proto2torch/prototxt/caffe.forks"]
+)
 def test_check_finds_what_is_stale(tmp_path: Path, changed: str) -> None:
     script = copy_of_the_schema(tmp_path)
     assert build(script, "--check").returncode == 0
@@ -363,11 +403,14 @@ needs_protoc = pytest.mark.skipif(
 def test_compiling_the_source_gives_the_compiled_schema(tmp_path: Path) -> None:
     script = copy_of_the_schema(tmp_path)
     compiled = tmp_path / BINPB.relative_to(ROOT)
+    table = tmp_path / TABLE.relative_to(ROOT)
     compiled.unlink()
+    table.unlink()
     done = build(script)
     assert done.returncode == 0 and "wrote proto2torch/prototxt/caffe.binpb" in done.stdout
     parse = descriptor_pb2.FileDescriptorSet.FromString  # bytes may differ between versions of protoc
     assert parse(compiled.read_bytes()) == parse(BINPB.read_bytes())
+    assert table.read_bytes() == TABLE.read_bytes()
 
 
 @needs_protoc
@@ -377,5 +420,6 @@ def test_a_source_with_an_error_leaves_the_compiled_schema(tmp_path: Path) -> No
     done = build(script)
     assert done.returncode == 1 and "does not compile" in done.stderr
     folder = (tmp_path / BINPB.relative_to(ROOT)).parent
-    assert sorted(p.name for p in folder.iterdir()) == ["caffe.binpb", "caffe.binpb.sha256"]
+    assert sorted(p.name for p in folder.iterdir()) == ["caffe.binpb", "caffe.binpb.sha256", "caffe.forks"]
     assert (folder / "caffe.binpb").read_bytes() == BINPB.read_bytes()
+    assert (folder / "caffe.forks").read_bytes() == TABLE.read_bytes()
