@@ -10,8 +10,9 @@ import pytest
 from proto2torch.errors import SolverError
 from proto2torch.solvers.numbers import float32, shown
 from proto2torch.solvers.policies import Exp, Fixed, Inv, MultiStep, Poly, Sigmoid, Step
-from tests.solvers.plain_net import CASES, DATA
-from tests.solvers.test_rules import policy_of
+
+from .plain_net import CASES, DATA
+from .test_rules import policy_of
 
 
 @pytest.mark.parametrize("case", CASES)

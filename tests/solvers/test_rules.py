@@ -11,7 +11,8 @@ import torch
 from proto2torch.solvers import gradients
 from proto2torch.solvers.policies import POLICIES, Policy
 from proto2torch.solvers.rules import RULES
-from tests.solvers.plain_net import CASES, DATA, LEARNING, PlainNet, batches, expected, relative_error
+
+from .plain_net import CASES, DATA, LEARNING, PlainNet, batches, expected, relative_error
 
 CHECKED = (1, 2, 5, 10, 20)
 FIELD = re.compile(r'^(\w+): "?([^"\n]+)"?$', re.MULTILINE)

@@ -12,9 +12,10 @@ import pytest
 
 from proto2torch.training import Solver
 from proto2torch.training.log import Log
-from tests.solvers.plain_net import DATA
 
-RUNS = DATA.parent / "runs"
+SOLVERS = Path(__file__).parents[1] / "golden" / "data" / "solvers"
+RUNS = SOLVERS.parent / "runs"
+CASES = sorted(path.name for path in SOLVERS.iterdir())
 
 NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[-+]\d+)?|inf|nan)")
 SPEED = re.compile(r"\([-\d.e+]+ iter/s, [\d.e+-]+s/")
@@ -41,6 +42,17 @@ class Captured(Log):
         lines = self.text.getvalue().splitlines()
         start = lines.index("Starting Optimization") if "Starting Optimization" in lines else 0
         return [line for line in lines[start:] if not NOT_IN_CAFFES.match(line)]
+
+
+def expected(case: str) -> dict[str, np.ndarray]:
+    """What Caffe computed: weights after 0, 1, 2, 5, 10, 20 updates, and the losses."""
+    with np.load(SOLVERS / case / "expected.npz") as file:
+        return dict(file)
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The norm of the difference over the norm of what is expected."""
+    return float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-12))
 
 
 def solver(folder: Path, **arguments) -> tuple[Solver, Captured]:

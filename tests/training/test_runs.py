@@ -12,8 +12,8 @@ import pytest
 
 from proto2torch import read_weights
 from proto2torch.training.train import train
-from tests.solvers.plain_net import relative_error
-from tests.training.cases import RUNS, enter, same_lines, solver
+
+from .cases import RUNS, enter, relative_error, same_lines, solver
 
 CURVES = {"bn-step": 1e-4, "lenet-adam": 2e-3, "lenet-inv": 0.1}
 """How far each figure of a log may be from Caffe's, relatively."""

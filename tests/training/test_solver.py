@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,8 @@ from proto2torch.prototxt.schema import new
 from proto2torch.training.signals import Action
 from proto2torch.training.train import train
 from proto2torch.weights import solverstate
-from tests.solvers.plain_net import CASES, DATA, batches, expected, relative_error
-from tests.training.cases import enter, same_lines, solver, weights
+
+from .cases import CASES, SOLVERS, enter, expected, relative_error, same_lines, solver, weights
 
 CHECKED = (1, 2, 5, 10, 20)
 
@@ -28,7 +29,7 @@ def assert_weights(trained, caffe, at):
 
 @pytest.mark.parametrize("case", CASES)
 def test_initial_weights_are_caffes_bit_for_bit(case, tmp_path, monkeypatch):
-    trained, _ = solver(enter(DATA / case, tmp_path, monkeypatch))
+    trained, _ = solver(enter(SOLVERS / case, tmp_path, monkeypatch))
     for name, ours in weights(trained).items():
         assert np.array_equal(ours, expected(case)[f"w0_{name}"]), name
 
@@ -36,7 +37,7 @@ def test_initial_weights_are_caffes_bit_for_bit(case, tmp_path, monkeypatch):
 @pytest.mark.parametrize("case", CASES)
 def test_weights_and_losses_are_caffes(case, tmp_path, monkeypatch):
     caffe = expected(case)
-    trained, _ = solver(enter(DATA / case, tmp_path, monkeypatch))
+    trained, _ = solver(enter(SOLVERS / case, tmp_path, monkeypatch))
     losses = []
     for iteration in range(20):
         trained.step(1)
@@ -48,15 +49,15 @@ def test_weights_and_losses_are_caffes(case, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_log_is_caffes(case, tmp_path, monkeypatch):
-    trained, log = solver(enter(DATA / case, tmp_path, monkeypatch))
+    trained, log = solver(enter(SOLVERS / case, tmp_path, monkeypatch))
     train(trained)
-    same_lines(log.lines(), (DATA / case / "caffe_log.txt").read_text().splitlines(), rel=2e-5)
+    same_lines(log.lines(), (SOLVERS / case / "caffe_log.txt").read_text().splitlines(), rel=2e-5)
     assert_weights(trained, expected(case), 20)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_caffes_snapshot_goes_on(case, tmp_path, monkeypatch):
-    folder = enter(DATA / case, tmp_path, monkeypatch)
+    folder = enter(SOLVERS / case, tmp_path, monkeypatch)
     trained, _ = solver(folder)
     trained.restore(snapshot_of(folder))
     assert trained.iter == 10
@@ -68,8 +69,8 @@ def test_caffes_snapshot_goes_on(case, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES)
 def test_our_snapshot_is_caffes(case, tmp_path, monkeypatch):
-    folder = enter(DATA / case, tmp_path, monkeypatch)
-    caffe = solverstate.read(str(snapshot_of(DATA / case)))
+    folder = enter(SOLVERS / case, tmp_path, monkeypatch)
+    caffe = solverstate.read(str(snapshot_of(SOLVERS / case)))
     trained, _ = solver(folder)
     trained.step(10)
     ours = solverstate.read(str(snapshot_of(folder)))
@@ -81,7 +82,7 @@ def test_our_snapshot_is_caffes(case, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("case", ["05-Adam-multistep", "13-Nesterov-step"])
 def test_our_snapshot_goes_on_bit_for_bit(case, tmp_path, monkeypatch):
-    folder = enter(DATA / case, tmp_path, monkeypatch)
+    folder = enter(SOLVERS / case, tmp_path, monkeypatch)
     straight, _ = solver(folder, overrides={"snapshot": 0})
     straight.step(7)  # 7 batches of 5 an epoch: not where the data starts
     state = straight.snapshot()
@@ -94,19 +95,19 @@ def test_our_snapshot_goes_on_bit_for_bit(case, tmp_path, monkeypatch):
 
 
 def test_without_the_resume_file_the_data_starts_anew_as_in_caffe(tmp_path, monkeypatch):
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     first, _ = solver(folder, overrides={"snapshot": 0})
     first.step(7)
     state = first.snapshot()
     (folder / "snap_iter_7.resume").unlink()
     again, _ = solver(folder)
     again.restore(state)
-    data, _ = next(batches("00-SGD-fixed"))
-    assert torch.equal(again.net.feeds["data"].next()[0], data)
+    with h5py.File("train.h5") as file:
+        assert np.array_equal(again.net.feeds["data"].next()[0], file["data"][:8])
 
 
 def test_learning_rate_and_outputs_are_shown(tmp_path, monkeypatch):
-    trained, _ = solver(enter(DATA / "06-SGD-multistep", tmp_path, monkeypatch))
+    trained, _ = solver(enter(SOLVERS / "06-SGD-multistep", tmp_path, monkeypatch))
     assert trained.lr == pytest.approx(0.05)
     trained.step(4)
     assert trained.lr == pytest.approx(0.015)
@@ -114,7 +115,7 @@ def test_learning_rate_and_outputs_are_shown(tmp_path, monkeypatch):
 
 
 def test_a_restored_snapshot_of_another_rule_is_refused(tmp_path, monkeypatch):
-    folder = enter(DATA / "05-Adam-multistep", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "05-Adam-multistep", tmp_path, monkeypatch)
     trained, _ = solver(folder, overrides={"type": "SGD"})
     before = weights(trained)
     with pytest.raises(
@@ -127,7 +128,7 @@ def test_a_restored_snapshot_of_another_rule_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_restored_snapshot_of_another_net_is_refused(tmp_path, monkeypatch):
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     net = (folder / "train.prototxt").read_text()
     (folder / "train.prototxt").write_text(net.replace("num_output: 12", "num_output: 13"))
     trained, _ = solver(folder)
@@ -136,7 +137,7 @@ def test_a_restored_snapshot_of_another_net_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_snapshot_without_its_weights_is_refused(tmp_path, monkeypatch):
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     (folder / "snap_iter_10.caffemodel").unlink()
     trained, _ = solver(folder)
     with pytest.raises(SolverError, match=r"Received: learned_net 'snap_iter_10.caffemodel'"):
@@ -144,7 +145,7 @@ def test_a_snapshot_without_its_weights_is_refused(tmp_path, monkeypatch):
 
 
 def test_weights_are_found_beside_the_solverstate(tmp_path, monkeypatch):
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     trained, _ = solver(folder)
     monkeypatch.chdir(tmp_path)
     trained.restore(snapshot_of(folder))
@@ -152,7 +153,7 @@ def test_weights_are_found_beside_the_solverstate(tmp_path, monkeypatch):
 
 
 def test_stopping_early_leaves_a_snapshot(tmp_path, monkeypatch):
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     trained, log = solver(folder)
 
     class StopAtThree:
@@ -167,7 +168,7 @@ def test_stopping_early_leaves_a_snapshot(tmp_path, monkeypatch):
 
 
 def test_a_signal_asks_for_a_snapshot_and_the_training_goes_on(tmp_path, monkeypatch):
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     trained, _ = solver(folder)
 
     class SnapshotAtThree:
@@ -180,7 +181,7 @@ def test_a_signal_asks_for_a_snapshot_and_the_training_goes_on(tmp_path, monkeyp
 
 
 def test_snapshot_diff_keeps_the_last_update(tmp_path, monkeypatch):
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     trained, _ = solver(folder, overrides={"snapshot_diff": True, "snapshot": 0})
     before = weights(trained)
     trained.step(1)
@@ -193,7 +194,7 @@ def test_snapshot_diff_keeps_the_last_update(tmp_path, monkeypatch):
 
 
 def test_a_snapshot_prefix_that_cannot_be_written_is_refused_at_the_start(tmp_path, monkeypatch):
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     with pytest.raises(SolverError, match="snapshots cannot be written to 'nowhere/snap'") as caught:
         solver(folder, overrides={"snapshot_prefix": "nowhere/snap"})
     assert "mkdir -p nowhere" in str(caught.value)
@@ -201,7 +202,7 @@ def test_a_snapshot_prefix_that_cannot_be_written_is_refused_at_the_start(tmp_pa
 
 def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    folder = enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch)
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     with pytest.raises(DeviceError, match="Received: cuda:0"):
         solver(folder, device="cuda:0")
     with pytest.raises(DeviceError, match="Received: 'gpu'"):
@@ -210,6 +211,6 @@ def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
 
 def test_solver_mode_gpu_without_cuda_says_so_and_uses_the_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    trained, log = solver(enter(DATA / "00-SGD-fixed", tmp_path, monkeypatch), overrides={"solver_mode": "GPU"})
+    trained, log = solver(enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch), overrides={"solver_mode": "GPU"})
     assert trained.device.type == "cpu"
     assert "solver_mode is GPU, but torch sees no CUDA device: training on the CPU" in log.lines()
