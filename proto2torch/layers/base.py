@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from proto2torch.errors import NetError, UnsupportedError
+from proto2torch.errors import NetError, UnsupportedError, Where
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.prototxt.document import LayerDefinition
 
@@ -17,6 +17,16 @@ PHASES = ("TRAIN", "TEST")
 
 REGISTRY: dict[str, type[Layer]] = {}
 """Every layer class by Caffe's type name."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An array that a layer reads from a BlobProto file into a buffer of its module."""
+
+    buffer: str
+    path: str
+    where: Where
+    """The field that names the file."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +40,15 @@ class Code:
     forward: str | None
     module: str | None = None
     """The constructor of the layer's module, `nn.Conv2d(3, 96, 11)`; None where it has none."""
-    runtime: tuple[str, ...] = ()
-    """Names from proto2torch.runtime that `forward` or `module` use; their source goes into the file."""
     statistics: bool = False
     """The first three Caffe blobs are BatchNorm's sums, and the module keeps running_mean and running_var of them."""
+    constants: tuple[Constant, ...] = ()
+    """The buffers of the module that files fill."""
+    stateful: bool = False
+    """The module remembers something between forwards (LSTM): no other layer calls it, and every generation of a net's
+    source uses the same one."""
+    imports: tuple[str, ...] = ()
+    """Import lines that `module` needs beside torch's (Python layers)."""
 
 
 class Layer:
@@ -44,7 +59,7 @@ class Layer:
         class Convolution(Layer, type="Convolution", param="convolution_param"):
 
     Attributes: `p` is the type's parameter message (with Caffe's defaults), `net_phase` is TRAIN or TEST, `phase` the
-    layer's own where it sets one, `tops` the number of tops listed, `inplace` whether the first top is the first bottom.
+    layer's own where it sets one, `tops` the number of tops listed, `inplace` whether top 0 is bottom 0.
     """
 
     type: ClassVar[str]
@@ -92,9 +107,13 @@ class Layer:
         self._refuse_strange()
 
     def _refuse_strange(self) -> None:
-        for field, _ in self.p.ListFields() if self.reads is not None else ():
+        if self.p is None or self.reads is None:
+            return
+        for field, _ in self.p.ListFields():
             if field.name not in self.reads:
-                raise self.refuse(f"{self.param}.{field.name} is a field of a fork of Caffe, not understood here", field.name)
+                raise self.refuse(
+                    f"the field {field.name!r} is a fork's: what it changes is not known here", field.name
+                )
 
     # What a subclass says
 
@@ -138,7 +157,8 @@ class Layer:
     def axis(self, axis: int, x: Shape, field: str = "axis") -> int:
         """A Caffe axis, negative from the end, as an index into `x`."""
         if not -len(x) <= axis < len(x):
-            raise self.error(f"{field} must lie in [{-len(x)}, {len(x)}) for a bottom of shape {x}. Received: {axis}", field)
+            text = f"{field} must lie in [{-len(x)}, {len(x)}) for a bottom of shape {x}. Received: {axis}"
+            raise self.error(text, field)
         return axis % len(x)
 
 
@@ -150,6 +170,11 @@ def call(function: str, *args: Any, **kwargs: Any) -> str:
     """
     parts = [literal(a) for a in args] + [f"{k}={literal(v)}" for k, v in kwargs.items() if v is not None]
     return f"{function}({', '.join(parts)})"
+
+
+def arguments(**kwargs: Any) -> str:
+    """What follows the inputs of a call: `arguments(axis=2, ignore_label=None)` gives `, axis=2`."""
+    return "".join(f", {k}={literal(v)}" for k, v in kwargs.items() if v is not None)
 
 
 def unless(default: Any, value: Any) -> Any:

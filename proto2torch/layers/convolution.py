@@ -8,8 +8,10 @@ from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import Code, Layer, call, unless
 from proto2torch.layers.geometry import extents, positive
 
-_FIELDS = """num_output bias_term pad kernel_size stride dilation pad_h pad_w kernel_h kernel_w stride_h stride_w group
-weight_filler bias_filler engine axis force_nd_im2col""".split()
+_FIELDS = """
+    num_output bias_term weight_filler bias_filler group axis engine force_nd_im2col dilation
+    kernel_size kernel_h kernel_w stride stride_h stride_w pad pad_h pad_w
+""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Sliding(Layer):
         out = kernel.slid(x)
         if any(extent <= 0 for extent in out):
             raise self.error(
-                f"a kernel that reaches {kernel.reach} cannot lie on a bottom of shape {x} with pad {kernel.pad}: the top "
-                f"would have extents {out}",
+                f"a kernel that reaches {kernel.reach} cannot lie on a bottom of shape {x} with pad {kernel.pad}: the "
+                f"top would have extents {out}",
                 "kernel_size",
             )
         return out
@@ -103,7 +105,8 @@ class Convolution(Sliding, type="Convolution", param="convolution_param"):
         self._check_channels(x[0][kernel.axis])
         for i, other in enumerate(x):
             if other != x[0]:
-                raise self.error(f"every bottom must have the shape of the first, {x[0]}. Received: {other}", f"bottom[{i}]")
+                text = f"every bottom must have the shape of the first, {x[0]}. Received: {other}"
+                raise self.error(text, f"bottom[{i}]")
         return [(*x[0][: kernel.axis], self.p.num_output, *self.extents(x[0]))] * len(x)
 
     def _check_channels(self, channels: int) -> None:
@@ -142,7 +145,7 @@ class Convolution(Sliding, type="Convolution", param="convolution_param"):
 
     def template(self, x: Shape, kernel: Kernel) -> str:
         """The module called on a bottom laid out as torch has it: (batch, channels, spatial…)."""
-        place = "{0}" if kernel.axis == 1 else "{0}[None]" if kernel.axis == 0 else f"{{0}}.flatten(0, {kernel.axis - 1})"
+        place = {0: "{0}[None]", 1: "{0}"}.get(kernel.axis, f"{{0}}.flatten(0, {kernel.axis - 1})")
         place = self.padded(f"{place}[..., None]" if not kernel.size else place, x, kernel)
         text = f"{{me}}({place})"
         if not kernel.size:
@@ -172,7 +175,9 @@ class Deconvolution(Convolution, type="Deconvolution", param="convolution_param"
         kernel = self.kernel(x)
         out = kernel.spread(x)
         if any(extent <= 0 for extent in out):
-            raise self.error(f"pad {kernel.pad} leaves nothing of the top, whose extents would be {out} (bottom {x})", "pad")
+            raise self.error(
+                f"pad {kernel.pad} leaves nothing of the top: its extents would be {out} (bottom {x})", "pad"
+            )
         return out
 
     def _filters(self, channels: int) -> tuple[int, int]:
@@ -192,7 +197,7 @@ class Im2col(Sliding, type="Im2col", param="convolution_param"):
     def shapes(self, *x: Shape) -> list[Shape]:
         kernel = self.kernel(x[0])
         if not kernel.size:
-            raise self.error(f"needs a spatial axis behind axis {kernel.axis}. Received: a bottom of shape {x[0]}", "axis")
+            raise self.error(f"needs a spatial axis behind axis {kernel.axis} of a bottom of shape {x[0]}", "axis")
         channels = x[0][kernel.axis]
         for extent in kernel.size:
             channels *= extent

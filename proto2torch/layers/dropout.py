@@ -9,6 +9,7 @@ from proto2torch.layers.base import Code, Layer, number
 class Dropout(Layer, type="Dropout", param="dropout_param"):
     """In TRAIN zeroes each value with probability p and divides the others by 1 - p; in TEST passes its bottom on."""
 
+    reads = frozenset(("dropout_ratio",))
     allows_inplace = True
 
     def check(self) -> None:
@@ -20,4 +21,5 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
         if self.phase == "TEST":
             return Code("{0}")
         ratio = number(self.p.dropout_ratio)
-        return Code(f"F.dropout({{0}}, {ratio}, self.training)" if self.net_phase == "TRAIN" else f"F.dropout({{0}}, {ratio})")
+        training = ", self.training" if self.net_phase == "TRAIN" else ""
+        return Code(f"F.dropout({{0}}, {ratio}{training})")

@@ -16,19 +16,22 @@ class Eltwise(Layer, type="Eltwise", param="eltwise_param"):
     """
 
     bottoms = (2, None)
+    reads = frozenset(("operation", "coeff", "stable_prod_grad"))
 
     def check(self) -> None:
         coeff = self.p.coeff
         count = len(self.definition.message.bottom)
         if coeff and len(coeff) != count:
-            raise self.error(f"coeff must be given for every bottom or for none: {count} times. Received: {len(coeff)}", "coeff")
+            text = f"coeff must be given for every bottom or for none: {count} times. Received: {len(coeff)}"
+            raise self.error(text, "coeff")
         if coeff and self.p.operation == PROD:
             raise self.error("coeff holds for SUM, not for PROD", "coeff")
 
     def shapes(self, *x: Shape) -> list[Shape]:
         for i, other in enumerate(x):
             if other != x[0]:
-                raise self.error(f"every bottom must have the shape of the first, {x[0]}. Received: {other}", f"bottom[{i}]")
+                text = f"every bottom must have the shape of the first, {x[0]}. Received: {other}"
+                raise self.error(text, f"bottom[{i}]")
         return [x[0]]
 
     def code(self, node: Node) -> Code:

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from proto2torch.layers.base import Layer
 
 
-def extents(layer: Layer, field: str, axes: int, default: int | None = None, short: str | None = None) -> tuple[int, ...]:
+def extents(
+    layer: Layer, field: str, axes: int, default: int | None = None, short: str | None = None
+) -> tuple[int, ...]:
     """The value of a repeated field for each spatial axis: none given, one for all, or one each.
 
     `short` is the stem of its `_h` and `_w` forms, which hold for two axes only and exclude the repeated form.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, call, unless
+from proto2torch.layers.in_place import refuse_gradient_in_place
 
 _ACROSS = 0
 
@@ -15,6 +16,9 @@ class LRN(Layer, type="LRN", param="lrn_param"):
     WITHIN_CHANNEL: y = x (1 + alpha / n² * sum of x² over the n x n window around it) ^ -beta; Caffe ignores k there.
     """
 
+    reads = frozenset(("local_size", "alpha", "beta", "norm_region", "k", "engine"))
+    allows_inplace = True
+
     def check(self) -> None:
         if self.p.local_size % 2 == 0:
             raise self.error(f"local_size must be odd. Received: {self.p.local_size}", "local_size")
@@ -25,9 +29,11 @@ class LRN(Layer, type="LRN", param="lrn_param"):
         return [x[0]]
 
     def code(self, node: Node) -> Code:
+        refuse_gradient_in_place(self, node)
         p = self.p
         if p.norm_region == _ACROSS:
-            module = call("nn.LocalResponseNorm", p.local_size, alpha=p.alpha, beta=unless(0.75, p.beta), k=unless(1, p.k))
+            beta, k = unless(0.75, p.beta), unless(1, p.k)
+            module = call("nn.LocalResponseNorm", p.local_size, alpha=p.alpha, beta=beta, k=k)
             return Code("{me}({0})", module)
         size = f"{p.local_size}, {call('', p.alpha, p.beta)[1:-1]}"
         return Code(f"within_channel_lrn({{0}}, {size})")

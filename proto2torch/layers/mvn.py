@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from proto2torch.ir.graph import Node, Shape
-from proto2torch.layers.base import Code, Layer, call, unless
-from proto2torch.layers.pointwise import refuse_gradient_in_place
+from proto2torch.layers.base import Code, Layer, Raw, call, unless
+from proto2torch.layers.in_place import refuse_gradient_in_place
 
 
 class MVN(Layer, type="MVN", param="mvn_param"):
@@ -31,5 +31,6 @@ class MVN(Layer, type="MVN", param="mvn_param"):
         if not self.p.normalize_variance:
             return Code(f"{place} - {place}.mean({axes}, keepdim=True)")
         refuse_gradient_in_place(self, node)
-        arguments = call("", axes=unless((2, 3), None if len(axes) == 2 else axes), eps=unless(1e-9, float(f"{self.p.eps:.6g}")))
-        return Code(f"mean_variance_normalized({', '.join(filter(None, (place, arguments[1:-1])))})")
+        eps = unless(1e-9, float(f"{self.p.eps:.6g}"))
+        arguments = call("", Raw(place), axes=axes if self.p.across_channels else None, eps=eps)
+        return Code(f"mean_variance_normalized{arguments}")

@@ -6,6 +6,7 @@ import math
 
 from proto2torch.ir.graph import Node
 from proto2torch.layers.base import Code, Layer, number
+from proto2torch.layers.in_place import refuse_gradient_in_place
 
 _E = -1
 """The base that stands for e."""
@@ -45,7 +46,8 @@ class Clip(Layer, type="Clip", param="clip_param"):
             if not self.p.HasField(field):
                 raise self.error(f"needs {field}", field)
         if self.p.min > self.p.max:
-            raise self.error(f"min must not be larger than max. Received: {number(self.p.min)}, {number(self.p.max)}", "min")
+            received = f"{number(self.p.min)} and {number(self.p.max)}"
+            raise self.error(f"min must not be larger than max. Received: {received}", "min")
 
     def code(self, node: Node) -> Code:
         bounds = f"{number(self.p.min)}, {number(self.p.max)}"
@@ -84,7 +86,8 @@ class Log(Layer, type="Log", param="log_param"):
     def check(self) -> None:
         base = self.p.base
         if base != _E and (not 0 < base < math.inf or base == 1):
-            raise self.error(f"base must be -1, for e, or greater than zero and not 1. Received: {number(base)}", "base")
+            text = f"base must be -1, for e, or greater than zero and not 1. Received: {number(base)}"
+            raise self.error(text, "base")
 
     def code(self, node: Node) -> Code:
         refuse_gradient_in_place(self, node)
@@ -135,19 +138,6 @@ class Threshold(Layer, type="Threshold", param="threshold_param"):
 
     def code(self, node: Node) -> Code:
         return Code(f"({{0}} > {number(self.p.threshold)}).to({{0}}.dtype)")
-
-
-def refuse_gradient_in_place(layer: Layer, node: Node) -> None:
-    """Refuse to train through a layer that in place destroys what its backward reads: Caffe's gradient is nobody's.
-
-    Its forward is right, so that a TEST net may have it.
-    """
-    if layer.inplace and layer.net_phase == "TRAIN" and node.propagate[0]:
-        raise layer.refuse(
-            f"{layer.type} computes a wrong gradient in place: Caffe reads its bottom after it has been overwritten",
-            "top[0]",
-            f"give its top another name than {node.outputs[0].blob!r}, or train without it",
-        )
 
 
 def _times(factor: float, place: str) -> str:

@@ -12,6 +12,10 @@ from proto2torch.layers.geometry import both, positive
 MAX, AVE, STOCHASTIC = range(3)
 _CEIL = 0
 
+_FIELDS = """
+    pool pad pad_h pad_w kernel_size kernel_h kernel_w stride stride_h stride_w engine global_pooling round_mode
+""".split()  # noqa: SIM905
+
 
 @dataclass(frozen=True)
 class Window:
@@ -26,9 +30,10 @@ class Window:
         """round((in + 2 pad - kernel) / stride) + 1; with padding, a last window that would begin in the far padding
         is dropped. Without padding Caffe keeps even a window that begins beyond the bottom."""
         rounding = ceil if self.ceil else floor
-        out = [rounding((n + 2 * p - k) / s) + 1 for n, k, s, p in zip(x[2:], self.kernel, self.stride, self.pad, strict=True)]
+        sides = list(zip(x[2:], self.kernel, self.stride, self.pad, strict=True))
+        out = [rounding((n + 2 * p - k) / s) + 1 for n, k, s, p in sides]
         if any(self.pad):
-            out = [o - ((o - 1) * s >= n + p) for o, n, s, p in zip(out, x[2:], self.stride, self.pad, strict=True)]
+            out = [o - ((o - 1) * s >= n + p) for o, (n, _, s, p) in zip(out, sides, strict=True)]
         return out[0], out[1]
 
 
@@ -41,6 +46,7 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
     """
 
     tops_allowed = (1, 2)
+    reads = frozenset(_FIELDS)
 
     def check(self) -> None:
         p = self.p
@@ -67,7 +73,8 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
             raise self.error(f"pools the last two of 4 axes. Received: a bottom of shape {x}", "bottom")
         if self.p.global_pooling:
             return Window((x[2], x[3]), (1, 1), (0, 0), True)
-        window = Window(both(self, "kernel_size", "kernel", None), self._stride(), self._pad(), self.p.round_mode == _CEIL)
+        kernel = both(self, "kernel_size", "kernel", None)
+        window = Window(kernel, self._stride(), self._pad(), self.p.round_mode == _CEIL)
         positive(self, "kernel_size", window.kernel)
         positive(self, "stride", window.stride)
         if any(p >= k for p, k in zip(window.pad, window.kernel, strict=True)):
@@ -77,7 +84,8 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
     def shapes(self, *x: Shape) -> list[Shape]:
         extents = self.window(x[0]).extents(x[0])
         if min(extents) <= 0:
-            raise self.error(f"the kernel is larger than the padded bottom {x[0]}: the top would be {extents}", "kernel_size")
+            text = f"the kernel is larger than the padded bottom {x[0]}: the top would be {extents}"
+            raise self.error(text, "kernel_size")
         return [(*x[0][:2], *extents)] * max(1, self.tops)
 
     def absorbs_extent(self) -> bool:

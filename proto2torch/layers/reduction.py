@@ -51,7 +51,8 @@ class ArgMax(Layer, type="ArgMax", param="argmax_param"):
             raise self.error("needs a bottom of at least one axis", "bottom")
         count = x[0][axis] if has_axis else prod(x[0][1:])
         if not 1 <= self.p.top_k <= count:
-            raise self.error(f"top_k must lie in [1, {count}] for a bottom of shape {x[0]}. Received: {self.p.top_k}", "top_k")
+            text = f"top_k must lie in [1, {count}] for a bottom of shape {x[0]}. Received: {self.p.top_k}"
+            raise self.error(text, "top_k")
         if has_axis:
             return [(*x[0][:axis], self.p.top_k, *x[0][axis + 1 :])]
         return [(x[0][0], 1 + self.p.out_max_val, self.p.top_k, *(1,) * (len(x[0]) - 3))]

@@ -27,7 +27,8 @@ class Broadcast(Layer):
             return axis, axis + len(other)
         count = self.p.num_axes
         if count < -1 or axis + count > len(x):
-            raise self.error(f"num_axes must be -1, or fit from axis {axis} of a bottom of shape {x}. Received: {count}", "num_axes")
+            text = f"num_axes must be -1, or fit from axis {axis} of a bottom of shape {x}. Received: {count}"
+            raise self.error(text, "num_axes")
         return axis, len(x) if count == -1 else axis + count
 
     def shapes(self, *x: Shape) -> list[Shape]:

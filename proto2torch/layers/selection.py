@@ -24,7 +24,9 @@ class Slice(Layer, type="Slice", param="slice_param"):
         if not points:
             return
         if len(points) != self.tops - 1:
-            raise self.error(f"needs one slice_point less than tops: {self.tops - 1}. Received: {len(points)}", "slice_point")
+            raise self.error(
+                f"needs one slice_point less than tops: {self.tops - 1}. Received: {len(points)}", "slice_point"
+            )
         if any(b <= a for a, b in zip([0, *points], points, strict=False)):
             raise self.error(f"slice_point must rise, from above 0 on. Received: {points}", "slice_point")
 
@@ -32,7 +34,10 @@ class Slice(Layer, type="Slice", param="slice_param"):
         axis = self._axis(x[0])
         extent, points = x[0][axis], list(self.p.slice_point)
         if points and (points[-1] > extent or self.tops > extent):
-            raise self.error(f"slice_point must lie within axis {axis} of a bottom of shape {x[0]}. Received: {points}", "slice_point")
+            raise self.error(
+                f"slice_point must lie within axis {axis} of a bottom of shape {x[0]}. Received: {points}",
+                "slice_point",
+            )
         if not points and extent % self.tops:
             raise self.error(f"{self.tops} tops must divide axis {axis} of a bottom of shape {x[0]}", "top")
         ends = [*points, extent] if points else [extent // self.tops * (i + 1) for i in range(self.tops)]
@@ -60,7 +65,9 @@ class Crop(Layer, type="Crop", param="crop_param"):
         axis, given = self.axis(self.p.axis, x), list(self.p.offset)
         cropped = len(x) - axis
         if len(given) not in (0, 1, cropped):
-            raise self.error(f"offset must be given once, or once for each of {cropped} cropped axes. Received: {given}", "offset")
+            raise self.error(
+                f"offset must be given once, or once for each of {cropped} cropped axes. Received: {given}", "offset"
+            )
         return axis, given if len(given) == cropped else (given or [0]) * cropped
 
     def shapes(self, *x: Shape) -> list[Shape]:
@@ -113,7 +120,9 @@ class BatchReindex(Layer, type="BatchReindex"):
 
     def shapes(self, *x: Shape) -> list[Shape]:
         if not x[0] or len(x[1]) != 1:
-            raise self.error(f"needs items, and indices of one axis. Received: bottoms of shape {x[0]} and {x[1]}", "bottom")
+            raise self.error(
+                f"needs items, and indices of one axis. Received: bottoms of shape {x[0]} and {x[1]}", "bottom"
+            )
         return [(*x[1], *x[0][1:])]
 
     def code(self, node: Node) -> Code:
@@ -138,7 +147,9 @@ class Filter(Layer, type="Filter"):
     def shapes(self, *x: Shape) -> list[Shape]:
         selector = x[-1]
         if not selector or any(extent != 1 for extent in selector[1:]):
-            raise self.error(f"the selector must hold one value an item. Received: shape {selector}", f"bottom[{len(x) - 1}]")
+            raise self.error(
+                f"the selector must hold one value an item. Received: shape {selector}", f"bottom[{len(x) - 1}]"
+            )
         for i, other in enumerate(x[:-1]):
             if other[:1] != selector[:1]:
                 raise self.error(f"needs {selector[0]} items, as the selector has. Received: {other}", f"bottom[{i}]")

@@ -35,6 +35,8 @@ class Reshape(Layer, type="Reshape", param="reshape_param"):
     A negative `axis` counts from behind the last axis, so -1 appends.
     """
 
+    reads = frozenset(("shape", "axis", "num_axes"))
+
     def check(self) -> None:
         dims = list(self.p.shape.dim)
         if dims.count(-1) > 1:
@@ -46,7 +48,9 @@ class Reshape(Layer, type="Reshape", param="reshape_param"):
         axis, count = self.p.axis, self.p.num_axes
         start = axis if axis >= 0 else len(x) + axis + 1
         if not 0 <= start <= len(x):
-            raise self.error(f"axis must lie in [{-len(x) - 1}, {len(x)}] for a bottom of shape {x}. Received: {axis}", "axis")
+            raise self.error(
+                f"axis must lie in [{-len(x) - 1}, {len(x)}] for a bottom of shape {x}. Received: {axis}", "axis"
+            )
         end = len(x) if count == -1 else start + count
         if count < -1 or end > len(x):
             raise self.error(f"num_axes must be -1, or fit in a bottom of shape {x}. Received: {count}", "num_axes")
@@ -68,7 +72,9 @@ class Reshape(Layer, type="Reshape", param="reshape_param"):
         if -1 in known:
             explicit = rest * prod(d for d in known if d != -1)
             if explicit == 0 or prod(x[0]) % explicit:
-                raise self.error(f"cannot infer the -1 of {dims}: {prod(x[0])} elements do not divide by {explicit}", "shape")
+                raise self.error(
+                    f"cannot infer the -1 of {dims}: {prod(x[0])} elements do not divide by {explicit}", "shape"
+                )
             known[known.index(-1)] = prod(x[0]) // explicit
         top = (*x[0][:start], *known, *x[0][end:])
         if prod(top) != prod(x[0]):
@@ -89,6 +95,7 @@ class Concat(Layer, type="Concat", param="concat_param"):
     """Joins its bottoms along `axis` (or the older concat_dim)."""
 
     bottoms = (1, None)
+    reads = frozenset(("axis", "concat_dim"))
 
     def _axis(self, x: Shape) -> int:
         if self.p.HasField("concat_dim"):
@@ -100,7 +107,9 @@ class Concat(Layer, type="Concat", param="concat_param"):
     def shapes(self, *x: Shape) -> list[Shape]:
         axis = self._axis(x[0])
         for i, other in enumerate(x):
-            if len(other) != len(x[0]) or any(a != b for j, (a, b) in enumerate(zip(other, x[0], strict=True)) if j != axis):
+            if len(other) != len(x[0]) or any(
+                a != b for j, (a, b) in enumerate(zip(other, x[0], strict=True)) if j != axis
+            ):
                 raise self.error(
                     f"every bottom must have the dims of the first, {x[0]}, save along axis {axis}. Received: {other}",
                     f"bottom[{i}]",

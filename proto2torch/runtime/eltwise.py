@@ -4,7 +4,10 @@ import torch
 
 
 def winner_takes_all(first, *rest):
-    """The maximum, its gradient to the winner alone; the second of the first two wins a tie, a later one does not."""
+    """The maximum, its gradient to the winner alone.
+
+    The second of the first two wins a tie, a later one does not.
+    """
     best = first
     for i, x in enumerate(rest):
         best = (

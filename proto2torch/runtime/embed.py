@@ -1,4 +1,4 @@
-"""Learned blobs that torch has no module for."""
+"""An embedding with an offset."""
 
 import torch
 import torch.nn.functional as F
@@ -15,14 +15,3 @@ class BiasedEmbedding(nn.Module):
 
     def forward(self, index):
         return F.embedding(index, self.weight) + self.bias
-
-
-class LearnedTop(nn.Module):
-    """A learned blob by itself; each backward overwrites its gradient."""
-
-    def __init__(self, shape):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(shape))
-
-    def forward(self):
-        return Overwriting.apply(self.weight) if self.weight.requires_grad else self.weight

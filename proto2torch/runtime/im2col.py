@@ -4,9 +4,10 @@ import torch.nn.functional as F
 
 
 def im2col(x, kernel, stride=None, pad=None, dilation=None):
-    """(…, C, spatial…) to (…, C * kernel…, places…); what the kernel reaches beyond the padded x counts as 0."""
+    """(…, C, spatial…) to (…, C * kernel…, places…); beyond x there are zeros."""
     spatial, axis = len(kernel), x.dim() - len(kernel)
-    stride, pad, dilation = stride or [1] * spatial, pad or [0] * spatial, dilation or [1] * spatial
+    stride, dilation = stride or [1] * spatial, dilation or [1] * spatial
+    pad = pad or [0] * spatial
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
     ends = [p + max(0, r - n - 2 * p) for n, r, p in zip(x.shape[axis:], reach, pad)]
     x = F.pad(x, [n for pair in zip(reversed(pad), reversed(ends)) for n in pair])

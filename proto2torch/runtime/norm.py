@@ -6,7 +6,7 @@ from torch import nn
 
 
 class BatchNorm(nn.Module):
-    """Caffe's BatchNorm: sums that decay by `fraction`, and the scale that they are divided by."""
+    """Caffe's BatchNorm: sums that decay by `fraction`, and the scale dividing them."""
 
     def __init__(self, channels, eps=1e-5, fraction=0.999, use_global_stats=False):
         super().__init__()
@@ -33,7 +33,7 @@ class BatchNorm(nn.Module):
 
 
 class Overwriting(torch.autograd.Function):
-    """A blob whose gradient replaces what has been accumulated, where others add to it."""
+    """A blob whose gradient replaces what was accumulated, where others add to it."""
 
     @staticmethod
     def forward(ctx, weight):
@@ -47,11 +47,14 @@ class Overwriting(torch.autograd.Function):
         return dy
 
 
+overwriting = Overwriting.apply
+
+
 class Scale(nn.Module):
     """x * weight (+ bias), `behind` axes broadcast behind those that weight covers.
 
-    Where no axis before those has an extent, Caffe computes the gradient of a weight of several elements by another
-    way, which overwrites what was accumulated.
+    For a batch of one item Caffe takes another way to the gradient of a weight of
+    several elements, which overwrites what was accumulated.
     """
 
     def __init__(self, shape, behind, bias=False):
@@ -61,12 +64,25 @@ class Scale(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape)) if bias else None
 
     def forward(self, x):
-        weight = self.weight
-        before = x.shape[: x.dim() - weight[self.behind].dim()].numel()
-        if weight.requires_grad and before == 1 and (weight.numel() > 1 or x.numel() == 1):
-            weight = Overwriting.apply(weight)
+        weight = overwriting(self.weight) if self.overwrites(x) else self.weight
         y = x * weight[self.behind]
         return y if self.bias is None else y + self.bias[self.behind]
+
+    def overwrites(self, x):
+        items = x.shape[: x.dim() - self.weight[self.behind].dim()].numel()
+        single = items == 1 and (self.weight.numel() > 1 or x.numel() == 1)
+        return single and self.weight.requires_grad
+
+
+class LearnedTop(nn.Module):
+    """A learned blob by itself; each backward overwrites its gradient."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(shape))
+
+    def forward(self):
+        return overwriting(self.weight) if self.weight.requires_grad else self.weight
 
 
 class Bias(nn.Module):
@@ -82,14 +98,13 @@ class Bias(nn.Module):
 
 
 def within_channel_lrn(x, size, alpha=1, beta=0.75):
-    """x (1 + alpha / size² * sum of x² over the window) ^ -beta, zero padded; there is no k."""
+    """x (1 + alpha / size² * sum of x² over the zero padded window) ^ -beta."""
     energy = F.avg_pool2d(x * x, size, stride=1, padding=size // 2)
     return x * (1 + alpha * energy) ** -beta
 
 
 class MeanVarianceNormalized(torch.autograd.Function):
-    """(x - mean) / (deviation + eps) over `axes`, with the gradient that Caffe computes as if eps were part of the
-    deviation's own derivative."""
+    """(x - mean) / (deviation + eps), its gradient as if eps were part of deviation."""
 
     @staticmethod
     def forward(ctx, x, axes, eps):
@@ -103,8 +118,9 @@ class MeanVarianceNormalized(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         y, factor = ctx.saved_tensors
-        mean, along = dy.mean(ctx.axes, keepdim=True), (dy * y).mean(ctx.axes, keepdim=True)
-        return (dy - mean - y * along) * factor, None, None
+        along = y * (dy * y).mean(ctx.axes, keepdim=True)
+        dx = (dy - dy.mean(ctx.axes, keepdim=True) - along) * factor
+        return dx, None, None
 
 
 def mean_variance_normalized(x, axes=(2, 3), eps=1e-9):

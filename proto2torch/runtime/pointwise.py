@@ -4,7 +4,7 @@ import torch
 
 
 class Overwritten(torch.autograd.Function):
-    """y = function(x), its gradient dy slope(y): what a layer gives that reads its bottom after writing there."""
+    """y = function(x) in the place of x, the gradient dy slope(y)."""
 
     @staticmethod
     def forward(ctx, x, function, slope):
@@ -23,7 +23,7 @@ overwritten = Overwritten.apply
 
 
 class CaffePower(torch.autograd.Function):
-    """y = (shift + scale x) ^ power, its gradient dy power scale y / (shift + scale x): NaN where that is 0 / 0."""
+    """y = base ^ power, base = shift + scale x; dx = dy power scale y / base."""
 
     @staticmethod
     def forward(ctx, x, power, scale, shift):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 
 def pooled_extents(size, kernel, stride, pad, ceil_mode):
-    """Caffe's extents; a window that would begin in the far padding is dropped where there is padding."""
+    """Caffe's extents; with padding, a window that begins in the far one is dropped."""
     extents = []
     for n, k, s, p in zip(size, kernel, stride, pad):
         out = (-(-(n + 2 * p - k) // s) if ceil_mode else (n + 2 * p - k) // s) + 1
@@ -16,7 +16,7 @@ def pooled_extents(size, kernel, stride, pad, ceil_mode):
 
 
 def framed(x, kernel, stride, pad, ceil_mode, value):
-    """x padded by `value` so that windows without padding are Caffe's windows, and the pairs of their extents."""
+    """x padded by `value` so that plain windows are Caffe's, and their extents."""
     kernel, stride, pad = (
         (v, v) if isinstance(v, int) else v for v in (kernel, stride, pad)
     )
@@ -45,7 +45,7 @@ def caffe_max_pool(x, kernel, stride, pad, ceil_mode):
 
 
 def caffe_average_pool(x, kernel, stride, pad, ceil_mode):
-    """The sum of each window over its area within the padded x; a window beyond it gives 0 / 0."""
+    """The sum of each window over its area within the padded x; beyond it 0 / 0."""
     framed_x, out, (kernel, stride, pad) = framed(
         x, kernel, stride, pad, ceil_mode, 0.0
     )
@@ -58,7 +58,7 @@ def caffe_average_pool(x, kernel, stride, pad, ceil_mode):
 
 
 def max_pool_with_mask(x, kernel, stride, pad, ceil_mode=False):
-    """The maximum of each window, and its index h * width + w in the plane; -1 for a window beyond x."""
+    """The maximum of each window and its index h * width + w; -1 beyond x."""
     framed_x, _, (kernel, stride, pad) = framed(
         x, kernel, stride, pad, ceil_mode, torch.finfo(x.dtype).min
     )
@@ -71,8 +71,8 @@ def max_pool_with_mask(x, kernel, stride, pad, ceil_mode=False):
 
 
 def stochastic_pool(x, kernel, stride, pad, ceil_mode=False, training=False):
-    """In training an element drawn by its share of the window's sum, else sum x² / sum x; for x >= 0."""
-    framed_x, out, (kernel, stride, _) = framed(x, kernel, stride, pad, ceil_mode, 0.0)
+    """An element drawn by its share of the sum; not in training sum x² / sum x."""
+    framed_x, _, (kernel, stride, _) = framed(x, kernel, stride, pad, ceil_mode, 0.0)
     windows = (
         framed_x.unfold(2, kernel[0], stride[0])
         .unfold(3, kernel[1], stride[1])
