@@ -12,6 +12,9 @@ from proto2torch.prototxt import values
 # protobuf's numbers of the types that a field's value has in C++
 _RANGES = {1: (-(2**31), 2**31 - 1), 2: (-(2**63), 2**63 - 1), 3: (0, 2**32 - 1), 4: (0, 2**64 - 1)}
 _REALS = (5, 6)
+# and of the types and labels that a .proto file gives it; early runtimes have no names for these on a descriptor
+_STRING, _BYTES = 9, 12
+_LABELS = {"required": 2, "repeated": 3}
 
 
 class Kind(Enum):
@@ -81,20 +84,20 @@ def table(descriptor: Any) -> Table:
 def _labelled(descriptor: Any, label: str) -> bool:
     """Whether a field is repeated, or required. protobuf 7 has no `label`, protobuf 4 nothing else."""
     says = getattr(descriptor, f"is_{label}", None)
-    return bool(descriptor.label == getattr(descriptor, f"LABEL_{label.upper()}") if says is None else says)
+    return bool(descriptor.label == _LABELS[label] if says is None else says)
 
 
 def _field(f: Any) -> Field:
     """The field of a descriptor."""
     name, repeated = f.name, _labelled(f, "repeated")
-    if f.cpp_type == f.CPPTYPE_MESSAGE:
+    if f.message_type is not None:
         takes = f"{{ }}, a {f.message_type.name}"
         return Field(name, Kind.MESSAGE, repeated, values.refuse, takes, message=f.message_type)
-    if f.type == f.TYPE_STRING:
+    if f.type == _STRING:
         return Field(name, Kind.TEXT, repeated, values.refuse, "a string in quotes")
-    if f.type == f.TYPE_BYTES:
+    if f.type == _BYTES:
         return Field(name, Kind.BYTES, repeated, values.refuse, "a string in quotes")
-    if f.cpp_type == f.CPPTYPE_ENUM:
+    if f.enum_type is not None:
         choices = tuple(f.enum_type.values_by_name)
         takes = f"a {f.enum_type.name}, such as {choices[0]}"
         return Field(name, Kind.WORD, repeated, _enum(f.enum_type), takes, choices)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, text_format
+from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ EVERYTHING = """\
 name: "n" # a comment, "quoted" { } and all
 input: 'a' input_dim: [1, 2] input_shape { dim: 1, dim: 0x10; dim: 017 }
 layer < name: "a" "b"  # goes on
-  'c' type: 'C\\n\\x41\\101\\u00e9\\U0001F600\\\\\\"' bottom: ["x", "y"]
+  'c' type: 'C\\n\\x41\\101\\\\\\"' bottom: ["x", "y"]
   convolution_param: { num_output: 3
     pad:1 bias_term: t engine: 1 weight_filler { std: -.5e-3f variance_norm: AVERAGE } }
   include { phase: TEST, stage: "a"; min_level: - 3 } loss_weight: inf loss_weight: -Infinity loss_weight: 7 >
@@ -54,7 +55,7 @@ def test_every_notation_as_protobuf_reads_it() -> None:
     ours = text.parse(EVERYTHING, "NetParameter").message
     assert same(ours, protobuf(known_to_both))
     layer = ours.layer[0]
-    assert (layer.name, layer.type) == ("abc", 'C\nAA\u00e9\U0001f600\\"')
+    assert (layer.name, layer.type) == ("abc", 'C\nAA\\"')
     assert list(ours.input_shape[0].dim) == [1, 16, 15]
     assert list(layer.loss_weight) == [float("inf"), -float("inf"), 7]
     assert list(ours.layers[0].blobs[0].data) == [1, 2.5, 0.5, 1, 1, 1000]
@@ -161,13 +162,13 @@ def scalars(field: Any) -> st.SearchStrategy[Any]:
         return st.integers(*integers[field.cpp_type])
     if field.enum_type is not None:
         return st.sampled_from([v.number for v in field.enum_type.values])
-    if field.type == field.TYPE_BYTES:
+    if field.type == FieldDescriptor.TYPE_BYTES:
         return st.binary(max_size=8)
     return {
-        field.CPPTYPE_DOUBLE: st.floats(allow_nan=False),
-        field.CPPTYPE_FLOAT: st.floats(allow_nan=False, width=32),
-        field.CPPTYPE_BOOL: st.booleans(),
-        field.CPPTYPE_STRING: st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+        FieldDescriptor.CPPTYPE_DOUBLE: st.floats(allow_nan=False),
+        FieldDescriptor.CPPTYPE_FLOAT: st.floats(allow_nan=False, width=32),
+        FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
+        FieldDescriptor.CPPTYPE_STRING: st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     }[field.cpp_type]
 
 
