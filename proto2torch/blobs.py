@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from proto2torch.codegen.source import Source
+from proto2torch.errors import NetError
 from proto2torch.ir.graph import Net as Graph
 from proto2torch.ir.graph import Param, Shape
+from proto2torch.layers.base import Constant
+from proto2torch.weights import blobproto
 
 
 class LearnedBlob:
@@ -79,6 +82,7 @@ class Blobs(nn.Module):
         super().__init__()
         self.graph = graph
         self._owned: dict[tuple[int, int], LearnedBlob] = {}
+        self._stateful: dict[int, nn.Module] = {}
         for param in graph.owners:
             at = (param.node, param.index)
             key = source.keys.get(at)
@@ -125,6 +129,8 @@ class Blobs(nn.Module):
 
     def bind(self, source: Source, module: nn.Module, device: torch.device) -> None:
         """Let a generated module use these tensors, and give memory to what it keeps besides."""
+        for node, path in source.stateful.items():
+            module.set_submodule(path, self._stateful.setdefault(node, module.get_submodule(path)))
         for (node, index), key in source.keys.items():
             path, _, leaf = key.rpartition(".")
             holder, tensor = module.get_submodule(path), self.at(node, index).tensor
@@ -133,6 +139,8 @@ class Blobs(nn.Module):
             elif leaf in holder._buffers:
                 holder._buffers[leaf] = tensor
         _materialize(module, device)
+        for key, constant in source.constants.items():
+            _load(module.get_buffer(key), constant)
         self.refresh(source, module)
 
     @torch.no_grad()
@@ -156,6 +164,18 @@ def set_tensor(holder: nn.Module, leaf: str, tensor: Tensor, requires_grad: bool
         holder._parameters[leaf] = nn.Parameter(tensor, requires_grad)
     else:
         holder._buffers[leaf] = tensor
+
+
+def _load(buffer: Tensor, constant: Constant) -> None:
+    """Fill a buffer from the BlobProto file that a layer names."""
+    array = blobproto.read(constant.path)
+    if array.size != buffer.numel():
+        shape = tuple(buffer.shape)
+        raise NetError(
+            f"{constant.path!r} must hold {buffer.numel()} values, of shape {shape}. Received: {array.shape}",
+            where=constant.where,
+        )
+    buffer.copy_(torch.from_numpy(array).reshape(buffer.shape))
 
 
 def _materialize(module: nn.Module, device: torch.device) -> None:

@@ -13,7 +13,7 @@ from proto2torch import data, weights
 from proto2torch.blobs import Blobs, LearnedBlob
 from proto2torch.codegen.build import build
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
-from proto2torch.errors import NetError, did_you_mean
+from proto2torch.errors import NetError, WeightsError, Where, did_you_mean
 from proto2torch.ir.graph import Net as Graph
 from proto2torch.ir.graph import Node, Param, Shape, Value
 from proto2torch.ir.lower import lower
@@ -21,7 +21,7 @@ from proto2torch.layers import REGISTRY
 from proto2torch.prototxt import filters, splits
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 from proto2torch.prototxt.read import read_net
-from proto2torch.weights import blobproto, fillers, seeds
+from proto2torch.weights import blobproto, fillers, seeds, tensors
 from proto2torch.weights.random import Stream
 
 
@@ -290,6 +290,10 @@ class Net(nn.Module):
                     view = self.blobs.allocate((param.node, param.index), self.device)
                     if values is not None:
                         view.copy_(torch.from_numpy(values))
+            for again in range(1, max((p.blob.draws for p in node.params), default=1)):
+                for param in node.params:
+                    if again < param.blob.draws:
+                        self._initial(node, param, stream)
 
     @staticmethod
     def _initial(node: Node, param: Param, stream: Stream) -> Any:
@@ -302,11 +306,14 @@ class Net(nn.Module):
         return fillers.fill(filler, param.blob.shape, stream, node.definition.where())
 
     def load_weights(self, source: str | Mapping[str, Sequence[Any]], strict: bool = False) -> weights.Report:
-        """Load blobs by layer name from a .caffemodel or .caffemodel.h5, or from {layer: [arrays]}.
+        """Load blobs by layer name from a .caffemodel or .caffemodel.h5, or from {layer: [arrays]}; a .safetensors that
+        `save` wrote goes back by its own keys.
 
         Returns the report of what matched, what was left as it was and what was not used; with `strict` the latter two
         are errors. Raises WeightsError with every blob that does not fit; then nothing has been loaded.
         """
+        if isinstance(source, str) and source.endswith(".safetensors"):
+            return self._load_state(source)
         params = self.params
         shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in self.graph.nodes}
         shared = [(node.name, p.index) for node in self.graph.nodes for p in node.params if p.owner]
@@ -317,6 +324,18 @@ class Net(nn.Module):
                     if array is not None:
                         blob.tensor.copy_(blob.from_caffe(array))
         return report
+
+    def _load_state(self, path: str) -> weights.Report:
+        state = tensors.read(path)
+        try:
+            self.module.load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError(f"does not fit the net: {error}", where=Where(file=path)) from error
+        for node, module in self._main.source.statistics.items():
+            norm, own = self.module.get_submodule(module), [self.blobs.at(node, i).tensor for i in range(3)]
+            for blob, value in zip(own, (norm.running_mean, norm.running_var, torch.ones(1)), strict=True):
+                blob.copy_(value)  # type: ignore[arg-type]
+        return weights.Report({}, [], [])
 
     def layer_messages(self) -> Iterable[tuple[Any, list[Any]]]:
         """Each layer's message as Caffe stores it, with its blobs as arrays."""
@@ -330,7 +349,8 @@ class Net(nn.Module):
 
     def save(self, path: str) -> None:
         """Write .caffemodel, .caffemodel.h5 or .safetensors, by the ending of `path`."""
-        weights.save(path, self.name, self.layer_messages(), self.module.state_dict())
+        shared = [(node.name, p.index) for node in self.graph.nodes for p in node.params if p.owner]
+        weights.save(path, self.name, self.layer_messages(), self.module.state_dict(), shared)
 
     def share(self, other: Net) -> None:
         """Use `other`'s tensors for every layer of the same name: a test net's way to its train net's weights."""

@@ -14,7 +14,7 @@ from proto2torch.codegen.layout import WIDTH, statement
 from proto2torch.codegen.names import LOCALS, MODULE_ATTRIBUTES, Names, class_name
 from proto2torch.ir.fuse import fuse
 from proto2torch.ir.graph import Net, Node, Param, Value
-from proto2torch.layers.base import Code, literal
+from proto2torch.layers.base import Code, Constant, literal
 
 Returns = Sequence[tuple[str, Value]]
 
@@ -40,6 +40,10 @@ class Source:
     """The state_dict key of a blob, by (node, index); a blob that is kept in another form is missing."""
     statistics: dict[int, str] = field(default_factory=dict)
     """The module that keeps running_mean and running_var of a BatchNorm, by its node."""
+    stateful: dict[int, str] = field(default_factory=dict)
+    """The module that remembers something between forwards, by its node."""
+    constants: dict[str, Constant] = field(default_factory=dict)
+    """The array that fills a buffer, by the buffer's state_dict key."""
 
 
 def default_returns(net: Net) -> list[tuple[str, Value]]:
@@ -70,7 +74,10 @@ def generate(net: Net, returns: Returns | None = None) -> Source:
     name = f"{name}Net" if name in pieces() else name
     text = _assemble(net, name, _init(fused, used, codes, attributes), lines, forward, returns)
     keys, statistics = _keys(nodes, codes, modules)
-    return Source(text, name, tuple(v.blob for v in forward.inputs), tuple(n for n, _ in returns), keys, statistics)
+    stateful = {n.index: modules[n.index] for n in nodes if codes[n.index].stateful}
+    constants = {f"{modules[n.index]}.{c.buffer}": c for n in nodes for c in codes[n.index].constants}
+    inputs = tuple(v.blob for v in forward.inputs)
+    return Source(text, name, inputs, tuple(n for n, _ in returns), keys, statistics, stateful, constants)
 
 
 def _needed(net: Net, values: Sequence[Value]) -> set[int]:
@@ -103,7 +110,7 @@ def _homes(net: Net, codes: dict[int, Code]) -> dict[int, int]:
             continue
         owners = {p.owner[0] if p.owner else node.index for p in node.params}
         shared = owners.pop() if len(owners) == 1 else node.index
-        whole = all(p.owner == (shared, p.index) for p in node.params)
+        whole = all(p.owner == (shared, p.index) for p in node.params) and not codes[node.index].stateful
         homes[node.index] = shared if shared != node.index and whole and codes[shared].module == module else node.index
     return homes
 
@@ -114,7 +121,7 @@ def _is_used(node: Node, homes: dict[int, int], needed: set[int]) -> bool:
 
 
 def _locals(codes: dict[int, Code]) -> set[str]:
-    return set(LOCALS) | {name for code in codes.values() for name in code.runtime} | {"math"}
+    return set(LOCALS) | {name for code in codes.values() for name in _carried(code.forward or "")} | {"math"}
 
 
 def _init(net: Net, nodes: Sequence[Node], codes: dict[int, Code], attributes: dict[int, str]) -> list[str]:
@@ -142,10 +149,10 @@ def _views(net: Net, nodes: Sequence[Node], attributes: dict[int, str]) -> dict[
 
 
 def _borrowed(net: Net, node: Node, attributes: dict[int, str]) -> Iterator[tuple[Param, Param]]:
-    by_index = {n.index: n for n in net.nodes}
     for param in node.params:
         if param.owner is not None and param.owner[0] in attributes:
-            yield param, by_index[param.owner[0]].params[param.owner[1]]
+            owner = next(n for n in net.nodes if n.index == param.owner[0])
+            yield param, owner.params[param.owner[1]]
 
 
 def _same_layout(param: Param, owner: Param) -> bool:

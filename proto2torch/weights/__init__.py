@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,15 @@ def read_stored(source: str | Mapping[str, Sequence[Any]]) -> StoredWeights:
 
 
 def save(
-    path: str, name: str, layers: Iterable[tuple[Any, Sequence[Array]]], state_dict: Mapping[str, Any] | None = None
+    path: str,
+    name: str,
+    layers: Iterable[tuple[Any, Sequence[Array]]],
+    state_dict: Mapping[str, Any] | None = None,
+    shared: Collection[tuple[str, int]] = (),
 ) -> None:
     """Write the weights of a net as what the ending of `path` says: .caffemodel, .h5, or .safetensors of `state_dict`.
+
+    `shared` are the (layer, index) of blobs that another layer owns, which an HDF5 file leaves out.
 
     Raises:
         WeightsError: no format has this ending, or the format cannot hold these weights.
@@ -52,7 +58,7 @@ def save(
     if path.endswith(".h5"):
         from proto2torch.weights import hdf5
 
-        hdf5.write(path, layers)
+        hdf5.write(path, layers, shared=shared)
     elif path.endswith(".safetensors"):
         from proto2torch.weights import tensors
 
