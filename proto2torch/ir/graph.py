@@ -36,6 +36,8 @@ class Blob:
     """Whether torch keeps the transpose of what Caffe stores (InnerProduct with `transpose`)."""
     frozen: bool = False
     """Statistics, not weights (BatchNorm): torch keeps a buffer, and no rule updates it."""
+    draws: int = 1
+    """How often Caffe fills it; all but the first values are thrown away (LSTM: once a time step)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Net:
     outputs: tuple[Value, ...]
     """Blobs that no layer reads, in the byte order of their names, as Caffe gives them."""
     path: str | None = None
+    notes: tuple[str, ...] = ()
+    """What Caffe drops or ignores in silence, for the user to read."""
 
     @property
     def owners(self) -> Iterator[Param]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import prod
 
 from proto2torch.ir.graph import Node, Shape
-from proto2torch.layers.base import Code, Layer, call, unless
+from proto2torch.layers.base import Code, Layer, arguments, unless
+from proto2torch.layers.loss import check_labels
 
 
 class Accuracy(Layer, type="Accuracy", param="accuracy_param"):
@@ -15,6 +16,7 @@ class Accuracy(Layer, type="Accuracy", param="accuracy_param"):
     is 0. A second top holds the accuracy of each class, 0 for a class that does not occur.
     """
 
+    reads = frozenset(("top_k", "axis", "ignore_label"))
     bottoms = (2, 2)
     tops_allowed = (1, 2)
     labels = (1,)
@@ -22,23 +24,16 @@ class Accuracy(Layer, type="Accuracy", param="accuracy_param"):
 
     def shapes(self, *x: Shape) -> list[Shape]:
         axis = self.axis(self.p.axis, x[0])
-        positions = prod(x[0][:axis]) * prod(x[0][axis + 1 :])
-        if prod(x[1]) != positions:
-            raise self.error(
-                f"needs one label for each of {positions} positions (bottom 0 is {x[0]}, axis {axis}). "
-                f"Received: labels of shape {x[1]}",
-                "bottom[1]",
-            )
-        if positions and self.p.top_k > prod(x[0]) // positions:
-            raise self.error(f"top_k is larger than the {prod(x[0]) // positions} classes. Received: {self.p.top_k}", "top_k")
+        check_labels(self, axis, x[0], x[1])
+        if prod(x[0]) and self.p.top_k > x[0][axis]:
+            raise self.error(f"top_k is larger than the {x[0][axis]} classes. Received: {self.p.top_k}", "top_k")
         return [(), (x[0][axis],)][: max(1, self.tops)]
 
     def code(self, node: Node) -> Code:
         axis = self.axis(self.p.axis, node.inputs[0].shape)
         ignore = self.p.ignore_label if self.p.HasField("ignore_label") else None
-        by_class = True if self.tops == 2 else None
-        arguments = call(
-            "", top_k=unless(1, self.p.top_k), axis=unless(1, axis), ignore_label=ignore, by_class=by_class
-        )[1:-1]
-        function = "top_k_accuracy" if ignore is None and not by_class else "weighed_accuracy"
-        return Code(f"{function}({', '.join(filter(None, ('{0}', '{1}', arguments)))})")
+        options = {"top_k": unless(1, self.p.top_k), "axis": unless(1, axis)}
+        if ignore is None and self.tops == 1:
+            return Code(f"top_k_accuracy({{0}}, {{1}}{arguments(**options)})")
+        options |= {"ignore_label": ignore, "by_class": True if self.tops == 2 else None}
+        return Code(f"weighed_accuracy({{0}}, {{1}}{arguments(**options)})")

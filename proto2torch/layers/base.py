@@ -66,6 +66,10 @@ class Layer:
     param: ClassVar[str | None] = None
     reads: ClassVar[frozenset[str] | None] = None
     """The fields of its message that it understands, where the message has a fork's as well; None: all of them."""
+    messages: ClassVar[tuple[str, ...]] = ()
+    """The messages of the layer that it reads beside `param`: loss_param, transform_param."""
+    fork_fields: ClassVar[frozenset[str]] = frozenset()
+    """What it understands beyond Caffe's own, by path: `pooling_param.ceil_mode`, a value as `pooling_param.pool=DEF`."""
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
     """Fewest and most bottoms; None where there is no most."""
     tops_allowed: ClassVar[tuple[int, int | None]] = (1, 1)

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from math import prod
+
+from proto2torch.ir.graph import Shape
 from proto2torch.layers.base import Layer
 
 _MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
+_UNDERSTOOD = ("ignore_label", "normalization", "normalize")
 
 
 class Loss(Layer):
     """A layer whose first top weighs 1 in the objective unless loss_weight says otherwise."""
 
     bottoms = (2, 2)
-    tops_allowed = (1, 2)
+    tops_allowed = (1, 1)
     loss = True
-    labels = (1,)
+    labels: tuple[int, ...] = (1,)
+
+    def check(self) -> None:
+        for field, _ in self.definition.message.loss_param.ListFields():
+            if field.name not in _UNDERSTOOD:
+                message = f"loss_param.{field.name} is a field of a fork of Caffe, not understood here"
+                raise self.refuse(message, f"loss_param.{field.name}")
+        if self._mode not in range(len(_MODES)):
+            raise self.refuse("this normalization is a fork's, not understood here", "loss_param.normalization")
+
+    @property
+    def _mode(self) -> int:
+        return int(self.definition.message.loss_param.normalization)
 
     @property
     def ignore_label(self) -> int | None:
@@ -21,14 +37,27 @@ class Loss(Layer):
         loss = self.definition.message.loss_param
         return int(loss.ignore_label) if loss.HasField("ignore_label") else None
 
-    def normalization(self, default: str) -> str | None:
-        """The mode by name, or None where it is `default`; the older `normalize` counts where the mode is absent."""
+    def normalization(self, default: str) -> str:
+        """The mode by name; the older `normalize` counts where the mode is absent."""
         loss = self.definition.message.loss_param
-        mode = default
         if loss.HasField("normalization"):
-            mode = _MODES[loss.normalization]
-        elif loss.HasField("normalize"):
-            mode = "VALID" if loss.normalize else "BATCH_SIZE"
-        if mode == "VALID" and default == "VALID":
-            return None
-        return None if mode == default else mode
+            return _MODES[self._mode]
+        if loss.HasField("normalize"):
+            return "VALID" if loss.normalize else "BATCH_SIZE"
+        return default
+
+    def check_items(self, *x: Shape) -> None:
+        """Refuse bottoms 0 and 1 of which one has more items than the other."""
+        if not x[0] or x[0][:1] != x[1][:1]:
+            raise self.error(f"both bottoms must have the same first extent. Received: {x[0]} and {x[1]}", "bottom[1]")
+
+
+def check_labels(layer: Layer, axis: int, scores: Shape, labels: Shape) -> None:
+    """Refuse labels that are not one for each position of `scores` beside `axis`."""
+    positions = prod(scores[:axis]) * prod(scores[axis + 1 :])
+    if prod(labels) != positions:
+        raise layer.error(
+            f"needs one label for each of {positions} positions (bottom 0 is {scores}, axis {axis}). "
+            f"Received: labels of shape {labels}",
+            "bottom[1]",
+        )

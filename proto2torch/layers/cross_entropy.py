@@ -1,0 +1,35 @@
+"""The cross-entropy of sigmoids: each value a yes or no of its own."""
+
+from __future__ import annotations
+
+from math import prod
+
+from proto2torch.ir.graph import Node, Shape
+from proto2torch.layers.base import Code, arguments, unless
+from proto2torch.layers.loss import Loss
+
+
+class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
+    """loss = -sum (t log s + (1 - t) log(1 - s)) / Z, s the sigmoid of the scores.
+
+    Z by loss_param.normalization: BATCH_SIZE (the default) the items, FULL every value, VALID those whose target is
+    not ignore_label, NONE 1; never less than 1. A target counts as ignore_label when its whole part is that number.
+    """
+
+    def shapes(self, *x: Shape) -> list[Shape]:
+        self.check_items(*x)
+        if prod(x[0]) != prod(x[1]):
+            raise self.error(f"needs one target for each of {prod(x[0])} scores. Received: {x[1]}", "bottom[1]")
+        return [()]
+
+    def code(self, node: Node) -> Code:
+        ignore, mode = self.ignore_label, self.normalization("BATCH_SIZE")
+        scores, targets = (value.shape for value in node.inputs)
+        target = "{1}" if scores == targets else "{1}.reshape({0}.shape)"
+        if ignore is not None:
+            options = arguments(ignore_label=ignore, normalization=unless("BATCH_SIZE", mode))
+            return Code(f"weighed_sigmoid_loss({{0}}, {target}{options})")
+        if mode in ("FULL", "VALID"):
+            return Code(f"F.binary_cross_entropy_with_logits({{0}}, {target})")
+        total = f'F.binary_cross_entropy_with_logits({{0}}, {target}, reduction="sum")'
+        return Code(total if mode == "NONE" else f"{total} / {{0}}.shape[0]")
