@@ -8,6 +8,7 @@ never stopped. The solverstate is written last, so that where it is, the others 
 from __future__ import annotations
 
 import glob
+import io
 import os
 import re
 import tempfile
@@ -97,8 +98,10 @@ def save(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, lo
     kind = "HDF5" if names.model.endswith(".h5") else "binary proto"
     log(f"Snapshotting to {kind} file {names.model}")
     _save_model(names.model, net, diffs)
+    resume = io.BytesIO()  # torch says nothing useful of a full disk
+    torch.save(state.resume, resume)
     with files.atomic(names.resume) as temporary:
-        torch.save(state.resume, temporary)
+        temporary.write_bytes(resume.getbuffer())
     log(f"Snapshotting solver state to {kind} file {names.state}")
     solverstate.write(names.state, SolverState(state.iteration, names.model, history(net, rule), state.current_step))
 

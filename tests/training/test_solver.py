@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import resource
+
 import h5py
 import numpy as np
 import pytest
 import torch
 
-from proto2torch.errors import DeviceError, SolverError
+from proto2torch.errors import DeviceError, RunError, SolverError
 from proto2torch.prototxt.schema import new
 from proto2torch.training.signals import Action
 from proto2torch.training.train import train
 from proto2torch.weights import solverstate
 
-from .cases import CASES, SOLVERS, enter, expected, relative_error, same_lines, solver, weights
+from .cases import CASES, RUNS, SOLVERS, enter, expected, relative_error, same_lines, solver, weights
 
 CHECKED = (1, 2, 5, 10, 20)
 
@@ -178,6 +180,41 @@ def test_a_signal_asks_for_a_snapshot_and_the_training_goes_on(tmp_path, monkeyp
     trained.signals = SnapshotAtThree()
     trained.step(5)
     assert trained.iter == 5 and (folder / "snap_iter_3.solverstate").exists()
+
+
+def test_a_full_disk_leaves_the_older_snapshot_whole_and_nothing_half_written(tmp_path, monkeypatch):
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
+    trained, _ = solver(folder, overrides={"snapshot": 0})
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    trained.step(1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))  # a longer file fails as on a full disk
+        with pytest.raises(RunError, match="cannot write it: file too large") as caught:
+            trained.snapshot()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (caught.value.exit_status, caught.value.file) == (1, "snap_iter_1.caffemodel")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_frozen_blobs_have_their_place_in_the_history(tmp_path, monkeypatch):
+    for name in ("digits_train_lmdb", "digits_test_lmdb"):
+        (tmp_path / name).symlink_to(RUNS / name)
+    folder = enter(RUNS / "bn-step", tmp_path, monkeypatch)
+    trained, _ = solver(folder, overrides={"type": "Adam", "test_initialization": False, "display": 0})
+    statistics = trained.net.params["bn1"][0].data.clone()
+    trained.step(1)
+    moved = trained.net.params["bn1"][0].data
+    assert not np.array_equal(moved, statistics)  # by the forward pass, not by the rule
+    history = solverstate.read(trained.snapshot()).history
+    blobs = [blob for blobs in trained.net.params.values() for blob in blobs]
+    assert [h.shape for h in history] == [tuple(blob.shape) for blob in blobs] * 2
+    decay = np.float32(
+        0.0001
+    )  # weight_decay; lr_mult is 0 and decay_mult 1, so that the decay gathers and nothing moves
+    assert relative_error(history[2], np.float32(0.1) * decay * moved.numpy()) <= 1e-5
+    assert relative_error(history[17 + 2], np.float32(0.001) * (decay * moved.numpy()) ** 2) <= 1e-4
 
 
 def test_snapshot_diff_keeps_the_last_update(tmp_path, monkeypatch):
