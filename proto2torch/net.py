@@ -13,6 +13,7 @@ from proto2torch import data, weights
 from proto2torch.blobs import Blobs, LearnedBlob
 from proto2torch.codegen.build import build
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
+from proto2torch.data.dummy_data import DummyFeed
 from proto2torch.errors import NetError, WeightsError, Where, did_you_mean
 from proto2torch.ir.graph import Net as Graph
 from proto2torch.ir.graph import Node, Param, Shape, Value
@@ -72,7 +73,8 @@ def load_definition(
     stream: Stream | None = None,
 ) -> Net:
     """The net of a definition that has been read; its fillers draw from `stream`."""
-    return Net(filters.select(definition, phase, level, stages), phase, torch.device(device), stream or Stream(None))
+    selected = filters.select(definition, phase, level, stages)
+    return Net(selected, phase, torch.device(device), stream or Stream(None), whole=definition)
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,18 @@ class Net(nn.Module):
     sizes the net is laid out anew, as Caffe's reshape does.
     """
 
-    def __init__(self, selected: NetDefinition, phase: str, device: torch.device, stream: Stream) -> None:
+    def __init__(
+        self,
+        selected: NetDefinition,
+        phase: str,
+        device: torch.device,
+        stream: Stream,
+        whole: NetDefinition | None = None,
+    ) -> None:
         super().__init__()
         self.phase, self.device = phase, device
         self.selected = selected
-        self.definition = splits.insert(selected)
+        self.definition = splits.insert(selected, whole)
         self.feeds: dict[str, data.Feed] = {}
         self.graph = self._lower({})
         self._graphs: dict[tuple[Shape, ...], Graph] = {}
@@ -127,6 +136,11 @@ class Net(nn.Module):
     def name(self) -> str:
         """The net's name in its prototxt."""
         return self.graph.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What Caffe drops, overrides or ignores in silence in this net: "place: text" each."""
+        return self.graph.notes
 
     @property
     def source(self) -> str:
@@ -282,8 +296,11 @@ class Net(nn.Module):
         """Initial values, drawn layer by layer as Caffe draws them: those of a sharer too, which are thrown away."""
         for node in self.graph.nodes:
             drawn = seeds.data_layer_draws(node.definition, self.phase, stream)
-            if drawn.transform is not None and node.name in self.feeds:
-                self.feeds[node.name].reseed(drawn.transform)
+            feed = self.feeds.get(node.name) if node.op.data else None
+            if feed is not None and drawn.transform is not None:
+                feed.reseed(drawn.transform)
+            elif isinstance(feed, DummyFeed):
+                feed.draw_from(stream)
             for param in node.params:
                 values = self._initial(node, param, stream)
                 if param.owner is None:

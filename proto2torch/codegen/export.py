@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from proto2torch.codegen.source import Source, generate
 from proto2torch.ir.deploy import without_labels
@@ -26,8 +27,8 @@ def export(
     In phase TEST the losses and accuracies that read a data layer's label are left out, so that the module goes from
     data to scores; `keep_labels` keeps them. `data_shapes` gives the shapes of a data layer's tops, batch first.
     """
-    selected = splits.insert(filters.select(definition, phase, level, stages))
+    selected = splits.insert(filters.select(definition, phase, level, stages), definition)
     graph = lower(selected, phase, REGISTRY, data_shapes)
     if phase == "TEST" and not keep_labels:
         graph = without_labels(graph)
-    return generate(graph)
+    return replace(generate(graph), notes=graph.notes)

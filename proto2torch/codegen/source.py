@@ -44,6 +44,8 @@ class Source:
     """The module that remembers something between forwards, by its node."""
     constants: dict[str, Constant] = field(default_factory=dict)
     """The array that fills a buffer, by the buffer's state_dict key."""
+    notes: tuple[str, ...] = ()
+    """What Caffe drops or ignores in silence in the net that it was made of."""
 
 
 def default_returns(net: Net) -> list[tuple[str, Value]]:

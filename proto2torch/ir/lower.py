@@ -12,8 +12,9 @@ from typing import Any
 
 from proto2torch.errors import NetError, Proto2TorchError, UnsupportedError, did_you_mean, raise_problems
 from proto2torch.ir.backward import Backward, mark_backward
-from proto2torch.ir.graph import AUTOMATIC, Net, Node, Param, Shape, Value
+from proto2torch.ir.graph import AUTOMATIC, Net, Node, Shape, Value
 from proto2torch.ir.sharing import Sharing
+from proto2torch.prototxt import forks
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 
 DataShapes = Callable[[LayerDefinition, str], Sequence[Shape]]
@@ -52,6 +53,7 @@ class _Lowering:
     ) -> None:
         self.phase, self.registry, self.data_shapes, self.input_shapes = phase, registry, data_shapes, input_shapes
         self.problems: list[Proto2TorchError] = []
+        self.notes: list[str] = []
         self.nodes: list[Node] = []
         self.blobs: dict[str, Value | None] = {}  # the last version of each blob; None where a layer failed
         self.read: set[Value] = set()
@@ -84,6 +86,8 @@ class _Lowering:
                 where=definition.where("type"),
                 hint=did_you_mean(definition.type, self.registry),
             )
+        raise_problems(forks.refused(definition.message, definition.where, {*cls.fork_fields, cls.param}))
+        self.notes += _unread(definition, cls)
         op = cls(definition, self.phase)
         self._check_count(op, "bottom", len(definition.message.bottom), op.bottoms)
         self._check_count(op, "top", len(definition.message.top), op.tops_allowed)
@@ -135,11 +139,19 @@ class _Lowering:
         last = [v for v in self.blobs.values() if v is not None and v not in self.read]
         outputs = sorted(last, key=lambda v: v.blob.encode())
         inputs = [v for n in nodes if n.op.data or n.type == "Input" for v in n.outputs]
-        return Net(net.name, self.phase, tuple(nodes), tuple(inputs), tuple(outputs), net.path)
+        notes = (*net.notes, *self.notes)
+        return Net(net.name, self.phase, tuple(nodes), tuple(inputs), tuple(outputs), net.path, notes)
 
 
 class _Unknown(Exception):
     """A bottom whose layer has failed already."""
+
+
+def _unread(definition: LayerDefinition, cls: Any) -> list[str]:
+    """A note for each message of another type that the layer has."""
+    given = [field.name for field, _ in definition.message.ListFields() if field.name.endswith("_param")]
+    strange = [name for name in given if name != cls.param and name not in cls.messages]
+    return [f"{definition.where(name)}: Caffe ignores {name!r} of a layer of this type" for name in strange]
 
 
 def _checked(op: Any, shape: Shape) -> Shape:

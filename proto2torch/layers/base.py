@@ -69,7 +69,7 @@ class Layer:
     messages: ClassVar[tuple[str, ...]] = ()
     """The messages of the layer that it reads beside `param`: loss_param, transform_param."""
     fork_fields: ClassVar[frozenset[str]] = frozenset()
-    """What it understands beyond Caffe's own, by path: `pooling_param.ceil_mode`, a value as `pooling_param.pool=DEF`."""
+    """What it understands of forks, by path: `pooling_param.ceil_mode` a field, `pooling_param.pool=DEF` a value."""
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
     """Fewest and most bottoms; None where there is no most."""
     tops_allowed: ClassVar[tuple[int, int | None]] = (1, 1)

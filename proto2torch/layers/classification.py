@@ -43,12 +43,12 @@ class InfogainLoss(Loss, type="InfogainLoss", param="infogain_loss_param"):
     logarithm. A second top holds p, and takes no gradient.
     """
 
+    messages = ("loss_param",)
     bottoms = (2, 3)
     tops_allowed = (1, 2)
     indices = (2,)
 
     def check(self) -> None:
-        super().check()
         if self.definition.message.loss_param.HasField("normalize"):
             raise self.error("does not take normalize: give normalization", "loss_param.normalize")
         if len(self.definition.message.bottom) == 2 and not self.p.source:

@@ -16,6 +16,8 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
     not ignore_label, NONE 1; never less than 1. A target counts as ignore_label when its whole part is that number.
     """
 
+    messages = ("loss_param",)
+
     def shapes(self, *x: Shape) -> list[Shape]:
         self.check_items(*x)
         if prod(x[0]) != prod(x[1]):

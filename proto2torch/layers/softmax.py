@@ -10,7 +10,6 @@ from proto2torch.layers.loss import Loss, check_labels
 class Softmax(Layer, type="Softmax", param="softmax_param"):
     """y = exp(x) / sum exp(x) along `axis`."""
 
-    reads = frozenset(("axis", "engine"))
     allows_inplace = True
 
     def shapes(self, *x: Shape) -> list[Shape]:
@@ -28,7 +27,7 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss", param="softmax_param"):
     items before `axis`, NONE 1; never less than 1. The gradient is that of the unclamped logarithm.
     """
 
-    reads = frozenset(("axis", "engine"))
+    messages = ("loss_param",)
     tops_allowed = (1, 2)
 
     def shapes(self, *x: Shape) -> list[Shape]:
