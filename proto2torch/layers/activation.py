@@ -10,7 +10,6 @@ from proto2torch.layers.in_place import refuse_gradient_in_place
 class ReLU(Layer, type="ReLU", param="relu_param"):
     """y = max(x, 0) + negative_slope min(x, 0); at 0 the gradient is the slope."""
 
-    reads = frozenset(("negative_slope", "engine"))
     allows_inplace = True
 
     def code(self, node: Node) -> Code:
@@ -23,7 +22,6 @@ class ReLU(Layer, type="ReLU", param="relu_param"):
 class Sigmoid(Layer, type="Sigmoid", param="sigmoid_param"):
     """y = 1 / (1 + exp(-x))."""
 
-    reads = frozenset(("engine",))
     allows_inplace = True
 
     def code(self, node: Node) -> Code:
@@ -42,7 +40,6 @@ class TanH(Layer, type="TanH", param="tanh_param"):
 class ELU(Layer, type="ELU", param="elu_param"):
     """y = x above 0, else alpha (exp(x) - 1); at 0 the gradient is alpha."""
 
-    reads = frozenset(("alpha",))
     allows_inplace = True
 
     def code(self, node: Node) -> Code:

@@ -64,8 +64,6 @@ class Layer:
 
     type: ClassVar[str]
     param: ClassVar[str | None] = None
-    reads: ClassVar[frozenset[str] | None] = None
-    """The fields of its message that it understands, where the message has a fork's as well; None: all of them."""
     messages: ClassVar[tuple[str, ...]] = ()
     """The messages of the layer that it reads beside `param`: loss_param, transform_param."""
     fork_fields: ClassVar[frozenset[str]] = frozenset()
@@ -108,16 +106,6 @@ class Layer:
         self.phase = PHASES[message.phase] if message.HasField("phase") else phase
         self.tops = len(message.top)
         self.inplace = bool(message.bottom and message.top and message.bottom[0] == message.top[0])
-        self._refuse_strange()
-
-    def _refuse_strange(self) -> None:
-        if self.p is None or self.reads is None:
-            return
-        for field, _ in self.p.ListFields():
-            if field.name not in self.reads:
-                raise self.refuse(
-                    f"the field {field.name!r} is a fork's: what it changes is not known here", field.name
-                )
 
     # What a subclass says
 

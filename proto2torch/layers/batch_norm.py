@@ -17,7 +17,6 @@ class BatchNorm(Layer, type="BatchNorm", param="batch_norm_param"):
     Blobs: mean_sum (C), variance_sum (C), scale (1); no rule updates them.
     """
 
-    reads = frozenset(("use_global_stats", "moving_average_fraction", "eps"))
     allows_inplace = True
 
     @property

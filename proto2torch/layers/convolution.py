@@ -8,11 +8,6 @@ from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import Code, Layer, call, unless
 from proto2torch.layers.geometry import extents, positive
 
-_FIELDS = """
-    num_output bias_term weight_filler bias_filler group axis engine force_nd_im2col dilation
-    kernel_size kernel_h kernel_w stride stride_h stride_w pad pad_h pad_w
-""".split()  # noqa: SIM905
-
 
 @dataclass(frozen=True)
 class Kernel:
@@ -48,8 +43,6 @@ class Kernel:
 
 class Sliding(Layer):
     """What the three share: convolution_param's geometry."""
-
-    reads = frozenset(_FIELDS)
 
     def kernel(self, x: Shape) -> Kernel:
         """The geometry over a bottom of shape `x`."""

@@ -9,7 +9,6 @@ from proto2torch.layers.base import Code, Layer, number
 class Dropout(Layer, type="Dropout", param="dropout_param"):
     """In TRAIN zeroes each value with probability p and divides the others by 1 - p; in TEST passes its bottom on."""
 
-    reads = frozenset(("dropout_ratio",))
     allows_inplace = True
 
     def check(self) -> None:

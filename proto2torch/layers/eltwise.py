@@ -16,7 +16,6 @@ class Eltwise(Layer, type="Eltwise", param="eltwise_param"):
     """
 
     bottoms = (2, None)
-    reads = frozenset(("operation", "coeff", "stable_prod_grad"))
 
     def check(self) -> None:
         coeff = self.p.coeff

@@ -15,7 +15,6 @@ class InnerProduct(Layer, type="InnerProduct", param="inner_product_param"):
     where K is the product of the dims from `axis`; bias (num_output).
     """
 
-    reads = frozenset(("num_output", "bias_term", "weight_filler", "bias_filler", "axis", "transpose"))
     starts_statement = True
 
     def check(self) -> None:

@@ -17,7 +17,6 @@ class Input(Layer, type="Input", param="input_param"):
 
     bottoms = (0, 0)
     tops_allowed = (1, None)
-    reads = frozenset(("shape",))
 
     def shapes(self, *x: Shape) -> list[Shape]:
         given = [tuple(s.dim) for s in self.p.shape]

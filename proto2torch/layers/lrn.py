@@ -16,7 +16,6 @@ class LRN(Layer, type="LRN", param="lrn_param"):
     WITHIN_CHANNEL: y = x (1 + alpha / n² * sum of x² over the n x n window around it) ^ -beta; Caffe ignores k there.
     """
 
-    reads = frozenset(("local_size", "alpha", "beta", "norm_region", "k", "engine"))
     allows_inplace = True
 
     def check(self) -> None:

@@ -14,7 +14,6 @@ class MVN(Layer, type="MVN", param="mvn_param"):
     which leaves eps out of the derivative. The top has 4 axes, those that the bottom lacks being 1.
     """
 
-    reads = frozenset(("normalize_variance", "across_channels", "eps"))
     allows_inplace = True
 
     def shapes(self, *x: Shape) -> list[Shape]:

@@ -13,7 +13,6 @@ class Parameter(Layer, type="Parameter", param="parameter_param"):
     (iter_size) the last counts alone.
     """
 
-    reads = frozenset(("shape",))
     bottoms = (0, 0)
 
     def shapes(self, *x: Shape) -> list[Shape]:

@@ -103,7 +103,6 @@ class Power(Layer, type="Power", param="power_param"):
     have their own rule, and where power or scale is 0: y is constant, and the gradient 0.
     """
 
-    reads = frozenset(("power", "scale", "shift"))
     allows_inplace = True
 
     def code(self, node: Node) -> Code:

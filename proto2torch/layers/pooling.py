@@ -12,10 +12,6 @@ from proto2torch.layers.geometry import both, positive
 MAX, AVE, STOCHASTIC = range(3)
 _CEIL = 0
 
-_FIELDS = """
-    pool pad pad_h pad_w kernel_size kernel_h kernel_w stride stride_h stride_w engine global_pooling round_mode
-""".split()  # noqa: SIM905
-
 
 @dataclass(frozen=True)
 class Window:
@@ -46,7 +42,6 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
     """
 
     tops_allowed = (1, 2)
-    reads = frozenset(_FIELDS)
 
     def check(self) -> None:
         p = self.p

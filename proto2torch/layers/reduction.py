@@ -16,12 +16,6 @@ class Reduction(Layer, type="Reduction", param="reduction_param"):
     """y = coeff times the sum (SUM), the sum of magnitudes (ASUM) or of squares (SUMSQ), or the mean (MEAN), over all
     axes from `axis` on."""
 
-    reads = frozenset(("operation", "axis", "coeff"))
-
-    def check(self) -> None:
-        if self.p.operation not in _OPERATIONS:
-            raise self.refuse("only SUM, ASUM, SUMSQ and MEAN are Caffe's own operations", "operation")
-
     def shapes(self, *x: Shape) -> list[Shape]:
         return [x[0][: self.axis(self.p.axis, x[0])]]
 
@@ -41,7 +35,6 @@ class ArgMax(Layer, type="ArgMax", param="argmax_param"):
     more than 3 axes gets a top of as many.
     """
 
-    reads = frozenset(("out_max_val", "top_k", "axis"))
     differentiable = False
 
     def shapes(self, *x: Shape) -> list[Shape]:

@@ -53,8 +53,6 @@ class Scale(Broadcast, type="Scale", param="scale_param"):
     of a learned scale that has more than one element, in place of adding to it.
     """
 
-    reads = frozenset(("axis", "num_axes", "filler", "bias_term", "bias_filler"))
-
     def is_per_channel(self, x: Shape) -> bool:
         """Whether it covers axis 1 alone, as torch's BatchNorm does."""
         return len(x) > 1 and self._span(x) == (1, 2)
@@ -78,8 +76,6 @@ class Scale(Broadcast, type="Scale", param="scale_param"):
 
 class Bias(Broadcast, type="Bias", param="bias_param"):
     """y = x + bias, filled with 0 where no filler is given. Blobs: [bias, with one bottom]."""
-
-    reads = frozenset(("axis", "num_axes", "filler"))
 
     def blobs(self, *x: Shape) -> list[Blob]:
         return [] if len(x) == 2 else [Blob("bias", self._operand(*x)[0], self.p.filler)]

@@ -95,8 +95,6 @@ class Crop(Layer, type="Crop", param="crop_param"):
 class Tile(Layer, type="Tile", param="tile_param"):
     """Repeats its bottom `tiles` times along `axis`."""
 
-    reads = frozenset(("axis", "tiles"))
-
     def check(self) -> None:
         if self.p.tiles <= 0:
             raise self.error(f"tiles must be greater than zero. Received: {self.p.tiles}", "tiles")

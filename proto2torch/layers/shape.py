@@ -35,8 +35,6 @@ class Reshape(Layer, type="Reshape", param="reshape_param"):
     A negative `axis` counts from behind the last axis, so -1 appends.
     """
 
-    reads = frozenset(("shape", "axis", "num_axes"))
-
     def check(self) -> None:
         dims = list(self.p.shape.dim)
         if dims.count(-1) > 1:
@@ -95,7 +93,6 @@ class Concat(Layer, type="Concat", param="concat_param"):
     """Joins its bottoms along `axis` (or the older concat_dim)."""
 
     bottoms = (1, None)
-    reads = frozenset(("axis", "concat_dim"))
 
     def _axis(self, x: Shape) -> int:
         if self.p.HasField("concat_dim"):
