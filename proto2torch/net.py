@@ -113,7 +113,7 @@ class Net(nn.Module):
         whole: NetDefinition | None = None,
     ) -> None:
         super().__init__()
-        self.phase, self.device = phase, device
+        self.phase, self.device, self.dtype = phase, device, torch.float32
         self.selected = selected
         self.definition = splits.insert(selected, whole)
         self.feeds: dict[str, data.Feed] = {}
@@ -126,8 +126,8 @@ class Net(nn.Module):
         self._fill(stream)
         self.blobs.bind(source, module, device)
         self._main = _Built(source, module)
-        self.module = module.train(phase == "TRAIN")
-        self.training = self.module.training
+        self._modules["module"] = module  # under the name of the property that refreshes it
+        self.train(phase == "TRAIN")
         self.loss = torch.zeros((), device=device)
 
     # What it is
@@ -141,6 +141,12 @@ class Net(nn.Module):
     def notes(self) -> tuple[str, ...]:
         """What Caffe drops, overrides or ignores in silence in this net: "place: text" each."""
         return self.graph.notes
+
+    @property
+    def module(self) -> nn.Module:
+        """The generated module, its running statistics those of the blobs now."""
+        self._refresh(self._main)
+        return self._main.module
 
     @property
     def source(self) -> str:
@@ -203,12 +209,13 @@ class Net(nn.Module):
         self, returns: Callable[[Graph], Returns], inputs: dict[str, Tensor], key: tuple[str, ...] = ()
     ) -> dict[str, Tensor]:
         built = self._for(returns, inputs, key)
-        if built.source.statistics:
-            self._refresh(built)
+        self._refresh(built)
         result = built.module(*[inputs[name] for name in built.source.inputs])
         return {built.source.returns[0]: result} if isinstance(result, Tensor) else result
 
     def _refresh(self, built: _Built) -> None:
+        if not built.source.statistics:
+            return
         version = self.blobs.version(built.source)
         if version != built.statistics:
             self.blobs.refresh(built.source, built.module)
@@ -241,9 +248,9 @@ class Net(nn.Module):
         return {name: self._tensor(value) for name, value in given.items()}
 
     def _tensor(self, value: Any) -> Tensor:
+        """An input on the net's device, in its parameters' type."""
         tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
-        dtype = tensor.dtype if tensor.is_floating_point() and tensor.dtype != torch.float64 else torch.float32
-        return tensor.to(self.device, dtype, non_blocking=True)
+        return tensor.to(self.device, self.dtype, non_blocking=True)
 
     # Laying it out
 
@@ -270,7 +277,7 @@ class Net(nn.Module):
             self.blobs.bind(source, module, self.device)
             self._built[key] = _Built(source, module)
         built = self._built[key]
-        built.module.train(self.module.training)
+        built.module.train(self.training)
         return built
 
     def _check_blobs(self, graph: Graph) -> None:
@@ -287,7 +294,8 @@ class Net(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._built.clear()
         self._main.statistics = -1
-        self.device = next((b.tensor.device for b in self.blobs), self.device)
+        like = next((blob.tensor for blob in self.blobs), torch.empty(0, dtype=self.dtype, device=self.device))
+        self.device, self.dtype = like.device, like.dtype
         return self
 
     # Weights

@@ -1,0 +1,160 @@
+"""The Python interface: load, call, features, params, weights, sizes other than the declared."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import proto2torch as p2t
+
+NET = """
+name: "small"
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 8 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 3 kernel_size: 3 weight_filler { type: "xavier" } bias_filler { type: "constant" value: 1 } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "bn" }
+layer { name: "scale" type: "Scale" bottom: "bn" top: "scale" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "scale" top: "scale" }
+layer { name: "pool" type: "Pooling" bottom: "scale" top: "pool" pooling_param { pool: AVE global_pooling: true } }
+"""
+CLASSIFIER = NET + 'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 4 } }'
+X = torch.linspace(-1, 1, 2 * 2 * 8 * 8).reshape(2, 2, 8, 8)
+
+
+def weights() -> dict[str, list[np.ndarray]]:
+    rng = np.random.default_rng(0)
+    shapes = {"conv": [(3, 2, 3, 3), (3,)], "bn": [(3,), (3,), (1,)], "scale": [(3,), (3,)]}
+    drawn = {name: [rng.random(shape, np.float32) + 0.5 for shape in each] for name, each in shapes.items()}
+    drawn["bn"][2][:] = 4
+    return drawn
+
+
+def by_hand(w: dict[str, list[np.ndarray]], x: torch.Tensor) -> dict[str, torch.Tensor]:
+    conv = F.conv2d(x, *map(torch.from_numpy, w["conv"]))
+    mean, var = torch.from_numpy(w["bn"][0]) / 4, torch.from_numpy(w["bn"][1]) / 4
+    bn = (conv - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
+    scale = bn * torch.from_numpy(w["scale"][0])[:, None, None] + torch.from_numpy(w["scale"][1])[:, None, None]
+    return {"conv": conv, "bn": bn, "scale": scale.relu(), "pool": scale.relu().mean((2, 3), keepdim=True)}
+
+
+@pytest.fixture
+def net() -> Any:
+    net = p2t.load(text=NET)
+    net.load_weights(weights())
+    return net
+
+
+def test_names_and_shapes(net: Any) -> None:
+    assert net.inputs == {"data": (1, 2, 8, 8)} and net.outputs == ("pool",) and net.name == "small"
+    assert [(layer.name, layer.type) for layer in net.layers][:3] == [("in", "Input"), ("conv", "Convolution"), ("bn", "BatchNorm")]
+    assert net.layers[1].bottoms == ("data",) and net.layers[1].tops == ("conv",)
+    assert "nn.BatchNorm2d(3)" in net.source
+
+
+@pytest.mark.parametrize("give", [lambda n: n(X), lambda n: n(data=X), lambda n: n(data=X.numpy())])
+def test_calling_it(net: Any, give: Any) -> None:
+    torch.testing.assert_close(give(net)["pool"], by_hand(weights(), X)["pool"])
+
+
+def test_features_are_every_blob_with_its_last_value(net: Any) -> None:
+    expected = by_hand(weights(), X)
+    for name, value in net.features(*expected, data=X).items():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_other_sizes_are_laid_out_anew(net: Any) -> None:
+    x = torch.rand(3, 2, 11, 6)
+    torch.testing.assert_close(net(x)["pool"], by_hand(weights(), x)["pool"])
+    torch.testing.assert_close(net(X)["pool"], by_hand(weights(), X)["pool"])
+
+
+def test_a_size_that_the_weights_cannot_take_is_an_error() -> None:
+    with pytest.raises(p2t.Proto2TorchError, match=r"'fc' \(InnerProduct\).*\(4, 108\).*\(4, 147\)"):
+        p2t.load(text=CLASSIFIER)(torch.rand(1, 2, 9, 9))
+
+
+def test_params_are_views_in_caffes_shape(net: Any) -> None:
+    net.params["conv"][1].data[:] = 7
+    assert net.module.conv.bias.tolist() == [7, 7, 7]
+    assert net.params["conv"][0].shape == (3, 2, 3, 3) and net.params["conv"][0].grad is None
+    net(X)["pool"].sum().backward()
+    assert net.params["conv"][0].grad.shape == (3, 2, 3, 3)
+
+
+def test_writing_into_the_statistics_counts(net: Any) -> None:
+    changed = weights()
+    net.params["bn"][0].data[:] = 9
+    changed["bn"][0][:] = 9
+    torch.testing.assert_close(net(X)["pool"], by_hand(changed, X)["pool"])
+
+
+def test_statistics_that_were_never_trained_count_as_zero() -> None:
+    net = p2t.load(text=NET)
+    conv = net.features("conv", data=X)["conv"]
+    torch.testing.assert_close(net.features("bn", data=X)["bn"], conv / np.sqrt(np.float32(1e-5)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("ending", [".caffemodel", ".caffemodel.h5", ".safetensors"])
+def test_saved_weights_come_back(net: Any, tmp_path: Path, ending: str) -> None:
+    path = str(tmp_path / f"w{ending}")
+    net.save(path)
+    other = p2t.load(text=NET)
+    other.load_weights(path)
+    assert torch.equal(other(X)["pool"], net(X)["pool"])
+    if ending != ".safetensors":
+        for name, blobs in weights().items():
+            for ours, theirs in zip(other.params[name], blobs, strict=True):
+                assert np.array_equal(ours.data.numpy(), theirs)
+
+
+def test_train_uses_and_moves_the_batch_statistics() -> None:
+    net = p2t.load(text=NET, phase="TRAIN")
+    conv = net.features("conv", data=X)["conv"].detach()
+    net(X)
+    torch.testing.assert_close(net.params["bn"][0].data, conv.mean((0, 2, 3)))
+    assert net.params["bn"][2].data.item() == 1
+    net(X)
+    assert net.params["bn"][2].data.item() == pytest.approx(1.999)
+
+
+def test_share_follows_the_other_net() -> None:
+    train, test = p2t.load(text=NET, phase="TRAIN"), p2t.load(text=NET)
+    test.share(train)
+    train.load_weights(weights())
+    torch.testing.assert_close(test(X)["pool"], by_hand(weights(), X)["pool"])
+
+
+def test_a_copy_stands_alone(net: Any) -> None:
+    other = copy.deepcopy(net)
+    other.params["conv"][0].data.zero_()
+    torch.testing.assert_close(net(X)["pool"], by_hand(weights(), X)["pool"])
+    zeroed = weights()
+    zeroed["conv"][0][:] = 0
+    torch.testing.assert_close(other(X)["pool"], by_hand(zeroed, X)["pool"])
+
+
+def test_double_precision(net: Any) -> None:
+    double = net.double()
+    assert double(X.double())["pool"].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda n: n(), "Missing: data"),
+        (lambda n: n(dat=X), "did you mean 'data'"),
+        (lambda n: n(X, X), "takes 1 inputs, data. Received: 2"),
+        (lambda n: n.features("pol", data=X), "did you mean 'pool'"),
+        (lambda n: n(torch.rand(2, 3, 8, 8)), "blob 0 has shape"),
+    ],
+)
+def test_wrong_calls(net: Any, call: Any, message: str) -> None:
+    with pytest.raises(p2t.Proto2TorchError) as caught:
+        call(net)
+    assert message in str(caught.value)
