@@ -6,18 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-# fmt: off
-KNOWN = frozenset((
-    "net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param", "train_state", "test_state",
-    "test_iter", "test_interval", "test_compute_loss", "test_initialization", "base_lr", "display", "average_loss",
-    "max_iter", "iter_size", "lr_policy", "gamma", "power", "momentum", "weight_decay", "regularization_type",
-    "stepsize", "stepvalue", "clip_gradients", "snapshot", "snapshot_prefix", "snapshot_format", "snapshot_diff",
-    "solver_mode", "device_id", "random_seed", "type", "delta", "momentum2", "rms_decay", "debug_info",
-    "snapshot_after_train", "solver_type", "layer_wise_reduce", "weights",
-))
-# fmt: on
-"""The fields of SolverParameter that are carried out; any other is refused where it is set."""
-
 _AT_LEAST: dict[str, int] = {
     "iter_size": 1,
     "average_loss": 1,

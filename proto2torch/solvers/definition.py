@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from proto2torch.errors import Proto2TorchError, SolverError, UnsupportedError, did_you_mean, raise_problems
+from proto2torch.errors import Proto2TorchError, SolverError, did_you_mean, raise_problems
+from proto2torch.prototxt import forks
 from proto2torch.prototxt.document import Document
 from proto2torch.solvers import checks, sources
 from proto2torch.solvers.numbers import float32
@@ -31,6 +32,8 @@ _POLICY_FIELDS: dict[str, tuple[str, ...]] = {
     "poly": ("power", "max_iter"),
     "sigmoid": ("gamma", "stepsize"),
 }
+_NETS = ("net_param", "train_net_param", "test_net_param")
+"""The fields that hold whole nets, which are checked where they are read."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def read(document: Document) -> SolverDefinition:
 
     Raises:
         SolverError: fields that Caffe would refuse or that make no sense.
-        UnsupportedError: fields of a fork, or of Caffe, that proto2torch does not carry out.
+        UnsupportedError: what a fork added.
         Problems: several of these, in the order of their lines.
     """
     problems: list[Proto2TorchError] = []
@@ -100,7 +103,7 @@ def read(document: Document) -> SolverDefinition:
     def report(field: str, text: str, known: Any = (), received: str = "") -> None:
         problems.append(SolverError(text, where=document.where(field), hint=did_you_mean(received, known)))
 
-    problems.extend(_unsupported(document))
+    problems.extend(forks.refused(document.message, document.where, skip=_NETS))
     checks.run(document.message, report, rules=HYPERPARAMETERS, policies=POLICIES)
     train = sources.train(document, report)
     tests = sources.tests(document, report)
@@ -135,14 +138,3 @@ def _definition(document: Document, train: NetSource, tests: tuple[NetSource, ..
         notes=("debug_info: the lines of each layer's values are not printed",) if p.debug_info else (),
         **same,
     )
-
-
-def _unsupported(document: Document) -> list[Proto2TorchError]:
-    """Fields that are set to something else than their default and that nothing here carries out."""
-    problems: list[Proto2TorchError] = []
-    for descriptor, value in document.message.ListFields():
-        if descriptor.name in checks.KNOWN or value == descriptor.default_value:
-            continue
-        text = f"the solver field {descriptor.name!r} is not supported"
-        problems.append(UnsupportedError(text, where=document.where(descriptor.name)))
-    return problems

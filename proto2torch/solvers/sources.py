@@ -73,8 +73,8 @@ def tests(document: Document, report: Report) -> tuple[NetSource, ...]:
 
 def _check_counts(message: Any, counts: list[int], report: Report) -> None:
     for i, count in enumerate(counts):
-        if count < 1:
-            report(f"test_iter[{i}]", f"a test needs at least one batch. Received: {count}")
+        if count < 0:
+            report(f"test_iter[{i}]", f"test_iter must be at least 0. Received: {count}")
     if counts and message.test_interval <= 0:
         report("test_interval", f"must be positive where there are test nets. Received: {message.test_interval}")
 

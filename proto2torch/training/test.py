@@ -36,7 +36,7 @@ def run(
 
     Args:
         net: a net that its data layers feed; its weights are taken as they are now.
-        iterations: how many batches, at least 1.
+        iterations: how many batches; of none there are no outputs, and the loss is not a number, as in Caffe.
         go_on: asked before each batch; where it says no, the test ends without a result.
         each: told each batch's number and outputs.
 
@@ -56,5 +56,5 @@ def run(
                 sums[name] = sums[name] + value if name in sums else value.clone()
             loss = net.loss.clone() if loss is None else loss + net.loss
         means = {name: total / iterations for name, total in sums.items()}
-        mean_loss = torch.zeros(()) if loss is None else loss / iterations
+        mean_loss = torch.tensor(torch.nan) if loss is None else loss / iterations
     return Means(means, mean_loss, {name: w for name, w in net.loss_weights.items() if w and name in means})

@@ -95,7 +95,7 @@ def test_sources_are_described_as_in_caffes_log():
     "more, words",
     [
         ('train_net: "b"', "exactly one of net, net_param, train_net, train_net_param. Received: net and train_net"),
-        ("test_interval: 3 test_iter: 0", "at least one batch. Received: 0"),
+        ("test_interval: 3 test_iter: -1", "test_iter must be at least 0. Received: -1"),
         ("test_iter: 3", "must be positive where there are test nets. Received: 0"),
         ('test_net: "b" test_interval: 1', "one test_iter for each test net. Received: 0 for 1"),
         ("test_iter: 1 test_interval: 1 test_state { } test_state { }", "one for each test net. Received: 2 for 1"),

@@ -38,3 +38,8 @@ def test_a_test_can_be_ended():
     net = Counting()
     assert test.run(net, 5, go_on=lambda: net.batch < 2) is None
     assert net.batch == 2
+
+
+def test_no_batches_give_no_outputs():
+    means = test.run(Counting(), 0)
+    assert means.outputs == {} and means.weights == {} and means.loss.isnan()
