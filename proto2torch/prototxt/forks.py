@@ -17,7 +17,7 @@ def refused(
     """An error for each fork's field or enum value that is set in a message, or in the messages within it.
 
     `where` gives the place of a field by its path, `include[1].phase`. `understood` has the paths that are no error,
-    without indices: `pooling_param.ceil_mode` a field, `pooling_param.pool=AVE_TF` a value. What a field's message says
+    without indices: `pooling_param.ceil_mode` a field, `pooling_param.pool=DEF` a value. What a field's message says
     is looked at whether the field is understood or Caffe's own; `skip` names fields that are not looked into.
     """
     return [UnsupportedError(text, where=where(path)) for path, text in _found(message, "", "", understood, skip)]
@@ -71,9 +71,9 @@ def _fields(scope: str) -> dict[str, _Field]:
 
 
 def _values(enum: Any) -> dict[int, tuple[str, str]]:
-    """The values of forks of an enum, if there is one."""
+    """The values of forks of an enum, if there is one; of two names of one value, the first."""
     named = [(v.number, v.name, _words(enum.full_name, v.name)) for v in enum.values] if enum is not None else []
-    return {number: (name, forks) for number, name, forks in named if forks}
+    return {number: (name, forks) for number, name, forks in reversed(named) if forks}
 
 
 def _words(scope: str, name: str) -> str:

@@ -11,13 +11,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from proto2torch.errors import PrototxtError, SolverError, UnsupportedError, raise_problems
-from proto2torch.prototxt import schema
+from proto2torch.errors import PrototxtError, SolverError, raise_problems
+from proto2torch.prototxt import forks, schema
 from proto2torch.prototxt.document import Document, LayerDefinition, Mark, NetDefinition
 from proto2torch.prototxt.upgrades import fields, inputs, v0, v1
 from proto2torch.prototxt.upgrades.report import Draft, Report, enum_names
 
-_NET_FIELDS = ("name", "input", "input_shape", "input_dim", "force_backward", "state", "debug_info", "layer", "layers")
 _DROPPED_BY_V0 = ("input_shape", "state", "debug_info")
 
 _SOLVER_TYPES = {
@@ -36,11 +35,12 @@ def net(document: Document) -> NetDefinition:
     Layers that no step changes share the document's messages: neither is to be written to.
 
     Raises:
-        NetError, PrototxtError: where Caffe aborts; Problems, if there are several.
+        NetError, PrototxtError: where Caffe aborts. UnsupportedError: fields of the net, and types and fields of its
+            older layers, that are a fork's; those of the newest format are kept. Problems, if there are several.
     """
     report = Report(document.source)
     whole = Draft(document.message, document.mark)
-    _refuse_strange(whole, report)
+    report.problems += forks.refused(document.message, document.where, skip=("layer", "layers"))
     layers, kept = _layers(whole, report)
     entry = inputs.upgrade(kept, report)
     finished = fields.finish([*([entry] if entry else []), *layers], report)
@@ -74,6 +74,8 @@ def message(net: NetDefinition) -> Any:
 def solver(document: Document) -> Document:
     """A SolverParameter document with `type` for `solver_type`, and with a `snapshot_prefix` where the file has a path.
 
+    A `solver_type` of a fork is kept: to refuse it, as any other field of a fork, is up to who reads the solver.
+
     Raises:
         SolverError: both `type` and `solver_type` are given.
     """
@@ -84,10 +86,12 @@ def solver(document: Document) -> Document:
         if upgraded.HasField("type"):
             text = "a solver takes 'type' or the older 'solver_type'. Received: both"
             raise SolverError(text, where=document.where("solver_type"), hint="remove 'solver_type'")
-        upgraded.type = _SOLVER_TYPES[enum_names(upgraded, "solver_type")[upgraded.solver_type]]
-        upgraded.ClearField("solver_type")
-        if mark and "solver_type" in mark.fields:
-            mark.fields["type"] = mark.fields.pop("solver_type")
+        old = enum_names(upgraded, "solver_type")[upgraded.solver_type]
+        if old in _SOLVER_TYPES:
+            upgraded.type = _SOLVER_TYPES[old]
+            upgraded.ClearField("solver_type")
+            if mark and "solver_type" in mark.fields:
+                mark.fields["type"] = mark.fields.pop("solver_type")
     _snapshot_prefix(upgraded, document.path)
     return Document(upgraded, mark, document.source)
 
@@ -119,14 +123,6 @@ def _kept_by_v0(whole: Draft, report: Report) -> Draft:
         elif name != "layers":
             whole.move(name, Draft(kept.message))
     return kept
-
-
-def _refuse_strange(whole: Draft, report: Report) -> None:
-    """Refuse the net's fields that are a fork's: what they change is not known here."""
-    for descriptor, _ in whole.message.ListFields():
-        if descriptor.name not in _NET_FIELDS:
-            where = report.where(whole.mark, descriptor.name)
-            report.problems.append(UnsupportedError(f"the net's field {descriptor.name!r} is a fork's", where=where))
 
 
 def _snapshot_prefix(solver: Any, path: str | None) -> None:

@@ -109,7 +109,10 @@ def test_sources_are_described_as_in_caffes_log():
         ('type: "RMSProp" momentum: 0.5', "momentum cannot be used with RMSProp. Received: 0.5"),
         ('type: "RMSProp" rms_decay: 1', "rms_decay of RMSProp must be at least 0 and below 1. Received: 1"),
         ('type: "Adam" momentum: 1', "momentum of Adam must be at least 0 and below 1. Received: 1"),
-        ('eval_type: "detection"', "'eval_type' is not supported"),
+        ('eval_type: "classification"', "field 'eval_type' of SolverParameter is not Caffe's but of its forks ssd, "),
+        ("show_per_class_result: false", "field 'show_per_class_result' of SolverParameter is not Caffe's"),
+        ("rampup_lr: 0.1", "field 'rampup_lr' of SolverParameter is not Caffe's but of its fork nvidia: not supported"),
+        ("solver_type: SAG", "value SAG of SolverParameter.solver_type is not Caffe's but of its fork nvidia"),
     ],
 )
 def test_what_caffe_refuses_is_refused(more, words):

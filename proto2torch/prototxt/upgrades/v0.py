@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proto2torch.errors import NetError, Where, did_you_mean
-from proto2torch.prototxt import schema
+from proto2torch.prototxt import forks, schema
 from proto2torch.prototxt.document import Mark
 from proto2torch.prototxt.upgrades.report import Draft, Report, enum_names
 
@@ -109,7 +109,7 @@ def upgrade(layers: Sequence[Draft], report: Report) -> list[Draft]:
             for descriptor, _ in layer.message.layer.ListFields():
                 if descriptor.name not in ("name", "type", "pad"):
                     _dropped(layer, descriptor.name, report)
-        elif _known(layer, report):
+        elif _known(layer, report) and _is_caffes(layer, report):
             upgraded.append(_layer(layer, padding.get(index), report))
     return upgraded
 
@@ -123,6 +123,13 @@ def _known(layer: Draft, report: Report) -> bool:
     where = _where(layer, report, "layer.type")
     report.problems.append(NetError(f"the V0 format has no layer type {kind!r}", where=where, hint=hint))
     return False
+
+
+def _is_caffes(layer: Draft, report: Report) -> bool:
+    """Whether nothing in the layer is a fork's, which V1 may have under another number."""
+    found = forks.refused(layer.message.layer, lambda path: _where(layer, report, f"layer.{path}"))
+    report.problems += found
+    return not found
 
 
 def _padding(layers: Sequence[Draft], report: Report) -> dict[int, Draft]:
