@@ -51,9 +51,11 @@ class Clip(Layer, type="Clip", param="clip_param"):
 
     def code(self, node: Node) -> Code:
         bounds = f"{number(self.p.min)}, {number(self.p.max)}"
-        if self.inplace and node.propagate[0]:
+        if not node.propagate[0]:
+            return Code(f"{{0}}.clamp({bounds})")
+        if self.inplace:
             return Code(f"overwritten({{0}}, lambda x: x.clamp({bounds}), torch.ones_like)")
-        return Code(f"{{0}}.clamp({bounds})")
+        return Code(f"clip({{0}}, {bounds})")
 
 
 class Exp(Layer, type="Exp", param="exp_param"):

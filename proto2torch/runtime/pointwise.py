@@ -4,19 +4,20 @@ import torch
 
 
 class Overwritten(torch.autograd.Function):
-    """y = function(x) in the place of x, the gradient dy slope(y)."""
+    """y = function(x); the gradient dy slope(m), m what its memory holds in the end."""
 
     @staticmethod
-    def forward(ctx, x, function, slope):
+    def forward(ctx, x, function, slope, memory=None):
         y = function(x)
-        ctx.save_for_backward(y)
-        ctx.slope = slope
+        ctx.slope, ctx.memory = slope, memory
+        if memory is None:  # nothing overwrites it any more
+            ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx, dy):
-        (y,) = ctx.saved_tensors
-        return dy * ctx.slope(y), None, None
+        (m,) = ctx.saved_tensors if ctx.memory is None else ctx.memory
+        return dy * ctx.slope(m), None, None, None
 
 
 overwritten = Overwritten.apply
@@ -43,3 +44,9 @@ class CaffePower(torch.autograd.Function):
 def caffe_power(x, power, scale=1, shift=0):
     """(shift + scale x) ^ power with Caffe's gradient."""
     return CaffePower.apply(x, power, scale, shift)
+
+
+def clip(x, low, high):
+    """x within [low, high]; the gradient passes there, bounds included."""
+    inside = (x >= low) & (x <= high)
+    return torch.where(inside, x, x.detach().clamp(low, high))

@@ -29,12 +29,14 @@ class Case:
     tops: int = 1
     phase: str = "TEST"
     inplace: bool = False
+    force: bool = False
+    """Whether the net asks for every gradient, as Caffe's force_backward does."""
     values: dict[int, float] = field(default_factory=dict)
     """What a bottom must hold for the layer to run at all, by its index; such a net runs on the CPU."""
 
     @property
     def text(self) -> str:
-        lines = ['name: "n"']
+        lines = ["force_backward: true" if self.force else ""]
         for i, shape in enumerate(self.bottoms):
             dims = " ".join(f"dim: {d}" for d in shape)
             lines.append(f'layer {{ name: "b{i}" type: "Input" top: "b{i}" input_param {{ shape {{ {dims} }} }} }}')
