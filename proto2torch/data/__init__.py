@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proto2torch.data import database, hdf5_data
+from proto2torch.data import database, dummy_data, hdf5_data
 from proto2torch.data.feed import Feed
 from proto2torch.errors import UnsupportedError
 from proto2torch.prototxt.document import LayerDefinition
@@ -17,6 +17,7 @@ __all__ = ["Feed", "open"]
 
 _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
     "Data": database.open_feed,
+    "DummyData": dummy_data.open_feed,
     "HDF5Data": hdf5_data.open_feed,
 }
 

@@ -11,7 +11,7 @@ from proto2torch.data.datum import Datum, Image, NotADatum, Parser
 from proto2torch.data.decode import decode
 from proto2torch.data.feed import Batch, Feed
 from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
-from proto2torch.data.lmdb_records import LMDBRecords
+from proto2torch.data.records import LEVELDB, LMDB, Records, open_records
 from proto2torch.data.transform import Transform
 from proto2torch.errors import DataError, UnsupportedError
 from proto2torch.files import resolve
@@ -28,7 +28,6 @@ def open_feed(definition: LayerDefinition, phase: str, seed: int | None) -> Feed
 
     Raises:
         DataError: the database cannot be read, or it does not fit transform_param.
-        UnsupportedError: it is a LevelDB.
     """
     refuse_others(definition, "data_param", (*_FIELDS, *_IGNORED_BY_CAFFE))
     p = definition.message.data_param
@@ -85,19 +84,16 @@ class DatabaseSource:
     def close(self) -> None:
         self._records.close()
 
-    def _open(self) -> LMDBRecords:
+    def _open(self) -> Records:
         where = self._definition.where("data_param.source")
         if not self._p.source:
             raise DataError("source, the folder of the database, is missing", where=where)
         folder = resolve(self._p.source, where.file)
-        if self._p.backend != _LMDB:
+        if self._p.backend != _LMDB and os.path.isfile(os.path.join(folder, "data.mdb")):
             where = self._definition.where("data_param.backend")
-            if os.path.isfile(os.path.join(folder, "data.mdb")):
-                hint = "set 'backend: LMDB'; where none is set, LEVELDB is meant"
-                raise DataError(f"expected a LevelDB. Received: {folder!r}, an LMDB", where=where, hint=hint)
-            hint = "convert the database to LMDB and set 'backend: LMDB'; where none is set, LEVELDB is meant"
-            raise UnsupportedError("LevelDB cannot be read yet", where=where, hint=hint)
-        return LMDBRecords(folder, where)
+            hint = "set 'backend: LMDB'; where none is set, LEVELDB is meant"
+            raise DataError(f"expected a LevelDB. Received: {folder!r}, an LMDB", where=where, hint=hint)
+        return open_records(folder, LMDB if self._p.backend == _LMDB else LEVELDB, where)
 
     def _shapes(self) -> list[Shape]:
         key, value = next(self._records.take(0, 1))

@@ -29,7 +29,7 @@ def find(folder: str, where: Where) -> str:
         hint = "name the folder that it lies in" if os.path.basename(folder) == "data.mdb" else None
         raise DataError(f"an LMDB is a folder with a data.mdb. Received: the file {folder!r}", where=where, hint=hint)
     if not os.path.isdir(folder):
-        raise DataError(f"no database is there. Received: {folder!r}", where=where, hint=_searched(folder, where.file))
+        raise DataError(f"no database is there. Received: {folder!r}", where=where, hint=searched(folder, where.file))
     path = os.path.join(folder, "data.mdb")
     if not os.path.exists(path):
         if is_leveldb(folder):
@@ -45,7 +45,7 @@ def is_leveldb(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, "CURRENT"))
 
 
-def _searched(path: str, beside: str | None) -> str:
+def searched(path: str, beside: str | None) -> str:
     """Where a relative path was looked for."""
     places = [os.path.abspath(path)]
     if beside is not None and not os.path.isabs(path):

@@ -14,7 +14,6 @@ from .records import GOLDEN, data_layer, datum, pictures, write_lmdb
 
 TOOLS = GOLDEN / "tools"
 UNCOVERED = {
-    "data_2": "LevelDB cannot be read yet",
     "data_7": "ImageData layers cannot be fed",
     "data_8": "ImageData layers cannot be fed",
 }
@@ -140,7 +139,11 @@ def test_a_value_that_is_no_datum(tmp_path: Path) -> None:
         ({"param": "batch_size: 3 backend: LMDB"}, DataError, "source, the folder of the database, is missing"),
         ({"param": 'source: "db" batch_size: 1 backend: LMDB prefetch: 0'}, DataError, "prefetch must be at least 1"),
         ({"param": 'source: "db" batch_size: 1'}, DataError, "expected a LevelDB. Received: .*, an LMDB"),
-        ({"param": 'source: "other" batch_size: 1 backend: LEVELDB'}, UnsupportedError, "LevelDB cannot be read yet"),
+        (
+            {"param": 'source: "other" batch_size: 1 backend: LEVELDB'},
+            DataError,
+            "no database is there. Received: 'other'",
+        ),
         ({"source": "nowhere"}, DataError, "no database is there. Received: 'nowhere'"),
         ({"transform": "crop_size: 8"}, DataError, "crop_size must not exceed the image, 7 x 9. Received: 8"),
         ({"transform": "scale: 2 crop_h: 8"}, UnsupportedError, "transform_param.crop_h, a field of a fork"),
