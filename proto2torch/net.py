@@ -128,6 +128,7 @@ class Net(nn.Module):
         self._main = _Built(source, module)
         self._modules["module"] = module  # under the name of the property that refreshes it
         self.train(phase == "TRAIN")
+        self._terms = tuple(self.graph.objective)
         self.loss = torch.zeros((), device=device)
 
     # What it is
@@ -182,7 +183,7 @@ class Net(nn.Module):
     @property
     def loss_weights(self) -> dict[str, float]:
         """The weight in the objective of each output that has one."""
-        return {value.blob: weight for _, value, weight in self.graph.objective}
+        return {term.value.blob: term.weight for term in self._terms}
 
     # Running it
 
@@ -223,10 +224,9 @@ class Net(nn.Module):
 
     def _objective(self, values: Mapping[str, Tensor]) -> Tensor:
         total: Tensor | None = None
-        for node, value, weight in self.graph.objective:
-            term = values[value.blob]
-            term = term if node.needs_backward else term.detach()
-            term = (term.sum() if term.dim() else term) * weight if weight != 1 or term.dim() else term
+        for part in self._terms:
+            top = values[part.value.blob]
+            term = (top if part.back_propagates else top.detach()).sum() * part.weight
             total = term if total is None else total + term
         return torch.zeros((), device=self.device) if total is None else total
 

@@ -16,7 +16,6 @@ class Accuracy(Layer, type="Accuracy", param="accuracy_param"):
     is 0. A second top holds the accuracy of each class, 0 for a class that does not occur.
     """
 
-    reads = frozenset(("top_k", "axis", "ignore_label"))
     bottoms = (2, 2)
     tops_allowed = (1, 2)
     labels = (1,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer
@@ -35,7 +35,7 @@ class Input(Layer, type="Input", param="input_param"):
 class DataLayer(Layer):
     """A layer that reads records. What lies in its tops, and their shape, is the business of proto2torch.data."""
 
-    messages = ("transform_param",)
+    messages: ClassVar[tuple[str, ...]] = ("transform_param",)
     bottoms = (0, 0)
     data = True
 

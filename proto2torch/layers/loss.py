@@ -8,7 +8,6 @@ from proto2torch.ir.graph import Shape
 from proto2torch.layers.base import Layer
 
 _MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
-_UNDERSTOOD = ("ignore_label", "normalization", "normalize")
 
 
 class Loss(Layer):
@@ -18,18 +17,6 @@ class Loss(Layer):
     tops_allowed = (1, 1)
     loss = True
     labels: tuple[int, ...] = (1,)
-
-    def check(self) -> None:
-        for field, _ in self.definition.message.loss_param.ListFields():
-            if field.name not in _UNDERSTOOD:
-                message = f"loss_param.{field.name} is a field of a fork of Caffe, not understood here"
-                raise self.refuse(message, f"loss_param.{field.name}")
-        if self._mode not in range(len(_MODES)):
-            raise self.refuse("this normalization is a fork's, not understood here", "loss_param.normalization")
-
-    @property
-    def _mode(self) -> int:
-        return int(self.definition.message.loss_param.normalization)
 
     @property
     def ignore_label(self) -> int | None:
@@ -41,7 +28,7 @@ class Loss(Layer):
         """The mode by name; the older `normalize` counts where the mode is absent."""
         loss = self.definition.message.loss_param
         if loss.HasField("normalization"):
-            return _MODES[self._mode]
+            return _MODES[loss.normalization]
         if loss.HasField("normalize"):
             return "VALID" if loss.normalize else "BATCH_SIZE"
         return default

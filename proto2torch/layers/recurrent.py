@@ -17,7 +17,6 @@ class Recurrent(Layer):
     state that the one before left. No gradient crosses forwards, nor does one pass through exposed states.
     """
 
-    reads = frozenset(("num_output", "weight_filler", "bias_filler", "debug_info", "expose_hidden"))
     bottoms = (2, 5)
     tops_allowed = (1, 3)
     indices = (1,)
