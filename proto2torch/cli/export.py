@@ -66,6 +66,8 @@ def _source(path: str, state: dict[str, Any]) -> str:
     from proto2torch.prototxt.read import read_net
 
     source = export_source(read_net(path), _data_shapes, **state)
+    for note in source.notes:
+        say(note)
     return source.text
 
 

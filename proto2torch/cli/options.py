@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE = click.Path(path_type=str)
+FILE = click.Path(readable=False, path_type=str)
 """A file name, completed by the shell; whether it can be read is said by who reads it."""
 
 

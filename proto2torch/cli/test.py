@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proto2torch.cli import options
-from proto2torch.cli.options import emit, progress
+from proto2torch.cli.options import emit, progress, say
 
 if TYPE_CHECKING:
     from proto2torch.training.test import Means
@@ -48,6 +48,8 @@ def test(
     from proto2torch.training.test import run
 
     built = options.load_net(net, weights, phase="TEST", level=level or 0, stages=options.stages(stage), device=device)
+    for note in built.notes:
+        say(note)
     with progress(iterations, "test") as advance:
         means = run(built, iterations, each=lambda *_: advance())
     assert means is not None
