@@ -10,6 +10,7 @@ ratios. The first line says what machine it ran on.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
 import statistics
@@ -176,6 +177,7 @@ def measure(sides: Sides, rounds: int, device: str) -> list[tuple[float, float]]
     """Seconds of each side in each round."""
 
     def timed(side: Side) -> float:
+        gc.collect()  # what the last round left behind is no part of this one
         start = time.perf_counter()
         for _ in range(sides.calls):
             side()
