@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 
 import proto2torch as p2t
+from proto2torch.codegen.export import export
+from proto2torch.prototxt.read import read_net
 
 NET = """
 name: "small"
@@ -158,3 +160,11 @@ def test_wrong_calls(net: Any, call: Any, message: str) -> None:
     with pytest.raises(p2t.Proto2TorchError) as caught:
         call(net)
     assert message in str(caught.value)
+
+
+def test_an_unknown_bottom_says_which_layer_the_rules_left_out() -> None:
+    text = NET + 'layer { name: "a" type: "ReLU" bottom: "pool" top: "a" include { phase: TRAIN } }\n'
+    text += 'layer { name: "b" type: "ReLU" bottom: "a" top: "b" }'
+    for load in (p2t.load, lambda text: export(read_net(text=text), lambda layer, phase: [])):
+        with pytest.raises(p2t.Proto2TorchError, match=r"layer 'a' \(line 10\) makes it, and its include and exclude"):
+            load(text=text)

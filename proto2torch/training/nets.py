@@ -56,6 +56,8 @@ def build(
         for i, source in enumerate(definition.tests):
             log(f"Creating test net (#{i}) specified by {source.described}")
             nets.tests.append(_load(definition, source, "TEST", device, stream))
+        for note in dict.fromkeys(note for net in (train, *nets.tests) for note in net.notes):
+            log(note)
         for path in weights:
             log(f"Finetuning from {path}")
             for line in train.load_weights(path).lines():
