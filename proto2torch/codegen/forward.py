@@ -36,6 +36,7 @@ class Forward:
         codes: dict[int, Code],
         modules: dict[int, str],
         views: dict[int, list[str]],
+        memories: dict[int, Value],
         reserved: set[str],
         returns: Sequence[tuple[str, Value]],
     ) -> None:
@@ -51,6 +52,10 @@ class Forward:
         self.inputs = [v for v in net.inputs if v in wanted]
         self._names = Names("blob", reserved)
         self._names.give([v.blob for v in self.inputs] + [v.blob for n in nodes if not n.op.alias for v in n.outputs])
+        present = {n.index for n in nodes}
+        self._memories = {i: v for i, v in memories.items() if i in present}
+        self._memory_names = Names("memory", self._names.taken)
+        self._memory_names.give(f"{v.blob}_memory" for v in self._memories.values())
         self.arguments = [self._names[v.blob] for v in self.inputs]
         self._grad: set[Value] = set()
         self._text: dict[Value, _Expression] = {v: _Expression(self._names[v.blob]) for v in self.inputs}
@@ -75,7 +80,8 @@ class Forward:
             return
         self._lines += self.views.get(node.index, [])
         inputs = [self._input(node, i) for i in range(len(node.inputs))]
-        text = fill(code.forward, [e.text for e in inputs], f"self.{self.modules.get(node.index, '')}")
+        template = code.forward.replace("{memory}", self._memory(node))
+        text = fill(template, [e.text for e in inputs], f"self.{self.modules.get(node.index, '')}")
         expression = _Expression(text, 1 + max((e.depth for e in inputs), default=0))
         self._mark_grad(node)
         if len(node.outputs) == 1 and self._nests(node, expression):
@@ -85,6 +91,17 @@ class Forward:
         if text != names[0] or len(names) > 1:
             self._lines.append(f"{', '.join(names)} = {text}")
         self._text.update((v, _Expression(n)) for v, n in zip(node.outputs, names, strict=True))
+        if node.outputs[0] in self._memories.values():
+            self._lines.append(f"{self._memory_names[f'{node.outputs[0].blob}_memory']}.append({names[0]}.detach())")
+
+    def _memory(self, node: Node) -> str:
+        """The list that will hold what overwrites this node's memory, made before its first use."""
+        if node.index not in self._memories:
+            return ""
+        name = self._memory_names[f"{self._memories[node.index].blob}_memory"]
+        if f"{name} = []" not in self._lines:
+            self._lines.append(f"{name} = []")
+        return name
 
     def _input(self, node: Node, i: int) -> _Expression:
         value = self.root(node.inputs[i])
@@ -103,7 +120,7 @@ class Forward:
     def _nests(self, node: Node, expression: _Expression) -> bool:
         """Whether a value is written where it is read, and not given a name."""
         value = node.outputs[0]
-        if self._readers.get(value) != 1 or expression.depth >= _DEEPEST:
+        if self._readers.get(value) != 1 or expression.depth >= _DEEPEST or value in self._memories.values():
             return False
         if value not in self._reader:
             return len(self.returns) == 1

@@ -53,7 +53,7 @@ class Names:
 
     def __init__(self, kind: str, reserved: Iterable[str]) -> None:
         self.kind = kind
-        self._taken = set(reserved)
+        self.taken = set(reserved)
         self._given: dict[str, str] = {}
 
     def give(self, names: Iterable[str]) -> None:
@@ -63,12 +63,12 @@ class Names:
             self._given[name] = self._unique(identifier(name, self.kind))
 
     def _unique(self, word: str) -> str:
-        if word in self._taken:
+        if word in self.taken:
             word += "_"
         base, n = word.rstrip("_"), 2
-        while word in self._taken:
+        while word in self.taken:
             word, n = f"{base}_{n}", n + 1
-        self._taken.add(word)
+        self.taken.add(word)
         return word
 
     def __getitem__(self, name: str) -> str:

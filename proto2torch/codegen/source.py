@@ -14,6 +14,7 @@ from proto2torch.codegen.layout import WIDTH, statement
 from proto2torch.codegen.names import LOCALS, MODULE_ATTRIBUTES, Names, class_name
 from proto2torch.ir.fuse import fuse
 from proto2torch.ir.graph import Net, Node, Param, Value
+from proto2torch.ir.memory import overwritten
 from proto2torch.layers.base import Code, Constant, literal
 
 Returns = Sequence[tuple[str, Value]]
@@ -52,7 +53,7 @@ def default_returns(net: Net) -> list[tuple[str, Value]]:
     """The net's outputs, and after them the terms of its objective that are no outputs."""
     returns = [(v.blob, v) for v in net.outputs]
     listed = {v for _, v in returns}
-    return returns + [(v.blob, v) for _, v, _ in net.objective if v not in listed]
+    return returns + [(t.value.blob, t.value) for t in net.objective if t.value not in listed]
 
 
 def generate(net: Net, returns: Returns | None = None) -> Source:
@@ -63,14 +64,16 @@ def generate(net: Net, returns: Returns | None = None) -> Source:
     """
     returns = default_returns(net) if returns is None else list(returns)
     fused = fuse(net, keep=[v for _, v in returns])
-    codes: dict[int, Code] = {node.index: node.op.code(node) for node in fused.nodes}
+    memories = overwritten(fused)
+    codes = {node.index: _code(node, memories.get(node.index)) for node in fused.nodes}
     attributes = _attributes(fused, codes)
     needed = _needed(fused, [v for _, v in returns])
     nodes = [node for node in fused.nodes if node.index in needed]
     homes = _homes(fused, codes)
     used = [n for n in fused.nodes if homes.get(n.index) == n.index and _is_used(n, homes, needed)]
     modules = {i: attributes[home] for i, home in homes.items()}
-    forward = Forward(fused, nodes, codes, modules, _views(fused, used, attributes), _locals(codes), returns)
+    views = _views(fused, used, attributes)
+    forward = Forward(fused, nodes, codes, modules, views, memories, _locals(codes), returns)
     lines = forward.lines()
     name = class_name(net.name)
     name = f"{name}Net" if name in pieces() else name
@@ -80,6 +83,23 @@ def generate(net: Net, returns: Returns | None = None) -> Source:
     constants = {f"{modules[n.index]}.{c.buffer}": c for n in nodes for c in codes[n.index].constants}
     inputs = tuple(v.blob for v in forward.inputs)
     return Source(text, name, inputs, tuple(n for n, _ in returns), keys, statistics, stateful, constants)
+
+
+def _code(node: Node, memory: Value | None) -> Code:
+    """The code of a node; of one whose memory a later layer overwrites, the code with Caffe's gradient."""
+    code: Code = node.op.code(node)
+    if memory is None:
+        return code
+    rule = node.op.in_memory()
+    if rule is None:
+        raise node.op.refuse(
+            f"a later layer works in place on {memory.blob!r}, which the backward of this {node.type} reads: Caffe's "
+            "gradient would be nobody's",
+            "top[0]",
+            "give the top of the later layer another name",
+        )
+    function, slope = rule
+    return Code(f"overwritten({{0}}, {function}, {slope}, {{memory}})")
 
 
 def _needed(net: Net, values: Sequence[Value]) -> set[int]:

@@ -90,6 +90,16 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Term:
+    """A weighted top: weight times the sum of its elements is part of the objective."""
+
+    value: Value
+    weight: float
+    back_propagates: bool
+    """Not where its layer runs no backward, nor where a reader's gradient takes the place of the weight."""
+
+
+@dataclass(frozen=True)
 class Net:
     """A net in execution order, which is file order."""
 
@@ -111,9 +121,10 @@ class Net:
         return (param for node in self.nodes for param in node.params if param.owner is None)
 
     @property
-    def objective(self) -> Iterator[tuple[Node, Value, float]]:
-        """The weighted tops whose sum is the objective, in order."""
+    def objective(self) -> Iterator[Term]:
+        """The terms of the objective, in order."""
+        overwritten = {v for n in self.nodes if n.needs_backward for v, p in zip(n.inputs, n.propagate, strict=True) if p}
         for node in self.nodes:
             for value, weight in zip(node.outputs, node.loss_weights, strict=True):
                 if weight:
-                    yield node, value, weight
+                    yield Term(value, weight, node.needs_backward and value not in overwritten)

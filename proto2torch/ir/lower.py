@@ -135,12 +135,19 @@ class _Lowering:
             replace(node, params=self.sharing.settle(node.params), propagate=tuple(bottoms), needs_backward=need)
             for node, bottoms, need in zip(self.nodes, backward.bottom_need, backward.layer_need, strict=True)
         ]
+        if net.force_backward:
+            nodes = [_trained(node) for node in nodes]
         nodes = _pin(nodes)
         last = [v for v in self.blobs.values() if v is not None and v not in self.read]
         outputs = sorted(last, key=lambda v: v.blob.encode())
         inputs = [v for n in nodes if n.op.data or n.type == "Input" for v in n.outputs]
         notes = (*net.notes, *self.notes)
         return Net(net.name, self.phase, tuple(nodes), tuple(inputs), tuple(outputs), net.path, notes)
+
+
+def _trained(node: Node) -> Node:
+    """The node with a gradient for every parameter, as force_backward asks."""
+    return replace(node, params=tuple(replace(p, requires_grad=not p.blob.frozen) for p in node.params))
 
 
 class _Unknown(Exception):

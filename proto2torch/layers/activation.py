@@ -11,6 +11,16 @@ class ReLU(Layer, type="ReLU", param="relu_param"):
     """y = max(x, 0) + negative_slope min(x, 0); at 0 the gradient is the slope."""
 
     allows_inplace = True
+    backward_reads = frozenset({"bottom"})
+
+    def in_memory(self) -> tuple[str, str]:
+        slope = number(self.p.negative_slope)
+        function = f"lambda x: F.leaky_relu(x, {slope})" if self.p.negative_slope else "F.relu"
+        return function, f"lambda y: torch.where(y > 0, 1.0, {slope})"
+
+    def survives(self, later: Layer) -> bool:
+        """Dropout keeps the sign of what it does not drop, and lets no gradient through what it does."""
+        return later.type == "Dropout" or (later.type == "ReLU" and self.p.negative_slope >= 0)
 
     def code(self, node: Node) -> Code:
         slope = self.p.negative_slope
@@ -23,6 +33,10 @@ class Sigmoid(Layer, type="Sigmoid", param="sigmoid_param"):
     """y = 1 / (1 + exp(-x))."""
 
     allows_inplace = True
+    backward_reads = frozenset({"top"})
+
+    def in_memory(self) -> tuple[str, str]:
+        return "torch.sigmoid", "lambda y: y * (1 - y)"
 
     def code(self, node: Node) -> Code:
         return Code("torch.sigmoid({0})")
@@ -32,6 +46,10 @@ class TanH(Layer, type="TanH", param="tanh_param"):
     """y = tanh x."""
 
     allows_inplace = True
+    backward_reads = frozenset({"top"})
+
+    def in_memory(self) -> tuple[str, str]:
+        return "torch.tanh", "lambda y: 1 - y * y"
 
     def code(self, node: Node) -> Code:
         return Code("torch.tanh({0})")
@@ -41,6 +59,13 @@ class ELU(Layer, type="ELU", param="elu_param"):
     """y = x above 0, else alpha (exp(x) - 1); at 0 the gradient is alpha."""
 
     allows_inplace = True
+    backward_reads = frozenset({"bottom", "top"})
+
+    def in_memory(self) -> tuple[str, str] | None:
+        if not self.inplace:
+            return None  # it reads the sign of its bottom, which is whole, and the value of its top, which is not
+        alpha = number(self.p.alpha)
+        return f"lambda x: F.elu(x, {alpha})", f"lambda y: torch.where(y > 0, 1.0, {alpha} + y)"
 
     def code(self, node: Node) -> Code:
         alpha = self.p.alpha

@@ -83,6 +83,8 @@ class Layer:
     """False where Caffe has no backward (Accuracy, ArgMax, Threshold)."""
     allows_inplace: ClassVar[bool] = False
     """Whether Caffe computes it rightly when its top is its bottom."""
+    backward_reads: frozenset[str] = frozenset()
+    """Which of `bottom` and `top` Caffe's backward reads, where it does not keep a copy of its own."""
     alias: ClassVar[bool] = False
     """Every top is the bottom itself (Split): no code, only names."""
     starts_statement: ClassVar[bool] = False
@@ -123,6 +125,19 @@ class Layer:
     def code(self, node: Node) -> Code:
         """The PyTorch that computes it at this place."""
         raise NotImplementedError
+
+    def in_memory(self) -> tuple[str, str] | None:
+        """For a layer whose memory a later one overwrites: its function, and its slope as a function of what the memory
+        holds in the end. None where that is not so simple, which refuses to train it."""
+        return None
+
+    def overwrites(self) -> bool:
+        """Whether it changes the values when it works in place."""
+        return self.inplace
+
+    def survives(self, later: Layer) -> bool:
+        """Whether its gradient is the same when `later` has written over the memory that it reads."""
+        return False
 
     def fixes_extent(self) -> bool:
         """Whether a learnable blob's shape depends on the spatial extent of the bottom (InnerProduct)."""

@@ -17,6 +17,7 @@ class LRN(Layer, type="LRN", param="lrn_param"):
     """
 
     allows_inplace = True
+    backward_reads = frozenset({"bottom", "top"})
 
     def check(self) -> None:
         if self.p.local_size % 2 == 0:

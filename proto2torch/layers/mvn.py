@@ -15,6 +15,7 @@ class MVN(Layer, type="MVN", param="mvn_param"):
     """
 
     allows_inplace = True
+    backward_reads = frozenset({"top"})
 
     def shapes(self, *x: Shape) -> list[Shape]:
         if len(x[0]) > 4:

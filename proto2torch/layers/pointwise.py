@@ -26,6 +26,10 @@ class BNLL(Layer, type="BNLL"):
     """
 
     allows_inplace = True
+    backward_reads = frozenset({"bottom"})
+
+    def in_memory(self) -> tuple[str, str]:
+        return "F.softplus", "torch.sigmoid"
 
     def code(self, node: Node) -> Code:
         if self.inplace and node.propagate[0]:
@@ -40,6 +44,11 @@ class Clip(Layer, type="Clip", param="clip_param"):
     """
 
     allows_inplace = True
+    backward_reads = frozenset({"bottom"})
+
+    def in_memory(self) -> tuple[str, str]:
+        low, high = number(self.p.min), number(self.p.max)
+        return f"lambda x: x.clamp({low}, {high})", f"lambda y: ((y >= {low}) & (y <= {high})).to(y.dtype)"
 
     def check(self) -> None:
         for field in ("min", "max"):
@@ -62,6 +71,7 @@ class Exp(Layer, type="Exp", param="exp_param"):
     """y = base ^ (shift + scale x), computed as base ^ shift times base ^ (scale x); base -1 is e."""
 
     allows_inplace = True
+    backward_reads = frozenset({"top"})
 
     def check(self) -> None:
         base = self.p.base
@@ -84,6 +94,7 @@ class Log(Layer, type="Log", param="log_param"):
     """y = log(shift + scale x) to the base `base`; -1 is e."""
 
     allows_inplace = True
+    backward_reads = frozenset({"bottom"})
 
     def check(self) -> None:
         base = self.p.base
@@ -107,6 +118,11 @@ class Power(Layer, type="Power", param="power_param"):
 
     allows_inplace = True
 
+    @property
+    def backward_reads(self) -> frozenset[str]:  # type: ignore[override]
+        """A linear function needs neither."""
+        return frozenset() if self.p.power in (0, 1) or not self.p.scale else frozenset({"bottom", "top"})
+
     def code(self, node: Node) -> Code:
         power, scale, shift = self.p.power, self.p.scale, self.p.shift
         if power == 1 and scale:
@@ -125,6 +141,7 @@ class Swish(Layer, type="Swish", param="swish_param"):
     """y = x sigmoid(beta x)."""
 
     allows_inplace = True
+    backward_reads = frozenset({"top"})
 
     def code(self, node: Node) -> Code:
         beta = self.p.beta

@@ -88,7 +88,7 @@ class Crop(Layer, type="Crop", param="crop_param"):
         parts = [":"] * axis
         for i, offset in enumerate(offsets, axis):
             extent = f"{{1}}.shape[{i}]"
-            parts.append(f"{offset}:{offset} + {extent}" if offset else f":{extent}")
+            parts.append(f"{offset} : {offset} + {extent}" if offset else f": {extent}")
         return Code(f"{{0}}[{', '.join(parts)}]")
 
 

@@ -11,6 +11,7 @@ class Softmax(Layer, type="Softmax", param="softmax_param"):
     """y = exp(x) / sum exp(x) along `axis`."""
 
     allows_inplace = True
+    backward_reads = frozenset({"top"})
 
     def shapes(self, *x: Shape) -> list[Shape]:
         self.axis(self.p.axis, x[0])

@@ -78,7 +78,7 @@ def test_a_loss_that_another_layer_reads_without_explicit_weight_stops_the_gradi
 
 def test_loss_weights() -> None:
     net = graph(INPUT + LABEL + ip("a", "data", "loss_weight: 0.5") + LOSS.replace("top:", "loss_weight: 2 top:") % "a")
-    assert [(v.blob, w) for _, v, w in net.objective] == [("a_a_0_split_0", 0.5), ("loss", 2.0)]
+    assert [(t.value.blob, t.weight) for t in net.objective] == [("a_a_0_split_0", 0.5), ("loss", 2.0)]
 
 
 def test_pinned_is_what_lies_before_an_inner_product() -> None:
