@@ -76,13 +76,17 @@ class LearnedBlob:
 
 
 class Blobs(nn.Module):
-    """The learnable blobs of a net, each owner once, and the buffers of those that no torch module keeps as they are."""
+    """The learnable blobs of a net, each owner once, and buffers for those that no torch module keeps as they are."""
 
     def __init__(self, graph: Graph, source: Source, module: nn.Module) -> None:
         super().__init__()
         self.graph = graph
         self._owned: dict[tuple[int, int], LearnedBlob] = {}
         self._stateful: dict[int, nn.Module] = {}
+        for node, path in source.stateful.items():
+            kept = graph.nodes[node].op.kept()
+            if kept is not None:
+                module.set_submodule(path, kept)
         for param in graph.owners:
             at = (param.node, param.index)
             key = source.keys.get(at)
@@ -179,7 +183,7 @@ def _load(buffer: Tensor, constant: Constant) -> None:
 
 
 def _materialize(module: nn.Module, device: torch.device) -> None:
-    """Zeros for buffers that still lack memory; a parameter that no blob fills is a slope of one or an offset of zero."""
+    """Zeros for buffers that still lack memory; a parameter that no blob fills is a slope of 1 or an offset of 0."""
     for part in module.modules():
         for leaf, buffer in part._buffers.items():
             if buffer is not None and buffer.is_meta:

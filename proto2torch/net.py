@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proto2torch import data, weights
+from proto2torch import data, python_layers, weights
 from proto2torch.blobs import Blobs, LearnedBlob
 from proto2torch.codegen.build import build
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
@@ -50,14 +50,21 @@ def load(
     device
         Where the parameters live.
     allow_python_layers
-        Whether Python layers of the prototxt may run; there are none yet.
+        Whether Python layers of the prototxt may run: the modules that they name are imported, and can do anything.
 
     Raises
     ------
     Proto2TorchError
         For whatever is wrong with the file, the net or the weights.
     """
-    net = load_definition(read_net(path, text=text), phase=phase, level=level, stages=stages, device=device)
+    net = load_definition(
+        read_net(path, text=text),
+        phase=phase,
+        level=level,
+        stages=stages,
+        device=device,
+        allow_python_layers=allow_python_layers,
+    )
     if weights is not None:
         net.load_weights(weights)
     return net
@@ -71,10 +78,12 @@ def load_definition(
     stages: Sequence[str] = (),
     device: str | torch.device = "cpu",
     stream: Stream | None = None,
+    allow_python_layers: bool = False,
 ) -> Net:
     """The net of a definition that has been read; its fillers draw from `stream`."""
     selected = filters.select(definition, phase, level, stages)
-    return Net(selected, phase, torch.device(device), stream or Stream(None), whole=definition)
+    registry = python_layers.registry() if allow_python_layers else REGISTRY
+    return Net(selected, phase, torch.device(device), stream or Stream(None), whole=definition, registry=registry)
 
 
 @dataclass(frozen=True)
@@ -111,8 +120,10 @@ class Net(nn.Module):
         device: torch.device,
         stream: Stream,
         whole: NetDefinition | None = None,
+        registry: Mapping[str, Any] = REGISTRY,
     ) -> None:
         super().__init__()
+        self._registry = registry
         self.phase, self.device, self.dtype = phase, device, torch.float32
         self.selected = selected
         self.definition = splits.insert(selected, whole)
@@ -255,11 +266,13 @@ class Net(nn.Module):
     # Laying it out
 
     def _lower(self, shapes: Mapping[str, Shape]) -> Graph:
-        return lower(self.definition, self.phase, REGISTRY, self._data_shapes, shapes)
+        return lower(self.definition, self.phase, self._registry, self._data_shapes, shapes)
 
     def _data_shapes(self, definition: LayerDefinition, phase: str) -> Sequence[Shape]:
         if definition.name not in self.feeds:
-            self.feeds[definition.name] = data.open(definition, phase)
+            of_the_user = definition.type == "Python"
+            opened = self._registry["Python"].feed(definition, phase) if of_the_user else data.open(definition, phase)
+            self.feeds[definition.name] = opened
         return self.feeds[definition.name].shapes
 
     def _for(self, returns: Callable[[Graph], Returns], inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> _Built:
@@ -324,6 +337,8 @@ class Net(nn.Module):
     def _initial(node: Node, param: Param, stream: Stream) -> Any:
         """A blob's first values; None for zeros."""
         given, filler, where = node.definition.message.blobs, param.blob.filler, node.definition.where("blobs")
+        if param.blob.initial is not None:
+            return param.blob.initial()
         if len(given) > param.index:
             return blobproto.array(given[param.index], param.blob.shape, where)
         if filler is None or (filler.type == "constant" and filler.value == 0):

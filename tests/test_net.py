@@ -25,7 +25,9 @@ layer { name: "scale" type: "Scale" bottom: "bn" top: "scale" scale_param { bias
 layer { name: "relu" type: "ReLU" bottom: "scale" top: "scale" }
 layer { name: "pool" type: "Pooling" bottom: "scale" top: "pool" pooling_param { pool: AVE global_pooling: true } }
 """
-CLASSIFIER = NET + 'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 4 } }'
+CLASSIFIER = (
+    NET + 'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 4 } }'
+)
 X = torch.linspace(-1, 1, 2 * 2 * 8 * 8).reshape(2, 2, 8, 8)
 
 
@@ -54,7 +56,11 @@ def net() -> Any:
 
 def test_names_and_shapes(net: Any) -> None:
     assert net.inputs == {"data": (1, 2, 8, 8)} and net.outputs == ("pool",) and net.name == "small"
-    assert [(layer.name, layer.type) for layer in net.layers][:3] == [("in", "Input"), ("conv", "Convolution"), ("bn", "BatchNorm")]
+    assert [(layer.name, layer.type) for layer in net.layers][:3] == [
+        ("in", "Input"),
+        ("conv", "Convolution"),
+        ("bn", "BatchNorm"),
+    ]
     assert net.layers[1].bottoms == ("data",) and net.layers[1].tops == ("conv",)
     assert "nn.BatchNorm2d(3)" in net.source
 

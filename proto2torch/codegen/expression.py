@@ -33,7 +33,10 @@ def _operands(template: str) -> frozenset[str]:
 
 
 def fill(template: str, inputs: Sequence[str], me: str = "") -> str:
-    """`fill("F.relu({0})", ["a + b"])` gives `F.relu(a + b)`; `fill("{0}.flatten(1)", ["a + b"])` `(a + b).flatten(1)`."""
+    """The template with the inputs in their places.
+
+    `fill("F.relu({0})", ["a + b"])` gives `F.relu(a + b)`, `fill("{0}.flatten(1)", ["a + b"])` `(a + b).flatten(1)`.
+    """
     tight = _operands(template)
 
     def place(match: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ _OPEN, _CLOSE = "([{", ")]}"
 
 
 def statement(text: str, indent: int) -> list[str]:
-    """A statement as lines: whole where it fits, else its last bracket opened, its arguments on one line or one each."""
+    """A statement as lines: whole where it fits, else its last bracket opened, its arguments on one line or each."""
     pad = " " * indent
     if indent + len(text) <= WIDTH:
         return [pad + text]

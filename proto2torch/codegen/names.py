@@ -13,7 +13,7 @@ from collections.abc import Iterable
 _LONGEST = 64
 
 LOCALS = frozenset(keyword.kwlist) | frozenset(
-    "self torch nn F torchvision abs bool dict float int len list math max min range slice sum tuple zip print".split()
+    "self torch nn F torchvision abs bool dict float int len list math max min range slice sum tuple zip print".split()  # noqa: SIM905
 )
 """Names that a local of `forward` must not take: keywords, and what generated lines themselves use."""
 
@@ -24,7 +24,7 @@ MODULE_ATTRIBUTES = frozenset(keyword.kwlist) | frozenset(
     register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
     register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory
-    state_dict to to_empty train training type xpu zero_grad""".split()
+    state_dict to to_empty train training type xpu zero_grad""".split()  # noqa: SIM905
 )
 """Names that a submodule must not take: keywords and the attributes of nn.Module. Those with a leading underscore are
 kept out by `identifier`."""

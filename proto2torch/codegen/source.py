@@ -77,7 +77,9 @@ def generate(net: Net, returns: Returns | None = None) -> Source:
     lines = forward.lines()
     name = class_name(net.name)
     name = f"{name}Net" if name in pieces() else name
-    text = _assemble(net, name, _init(fused, used, codes, attributes), lines, forward, returns)
+    init = _init(fused, used, codes, attributes)
+    imports = sorted({line for node in used for line in codes[node.index].imports})
+    text = _assemble(net, name, imports, init, lines, forward, returns)
     keys, statistics = _keys(nodes, codes, modules)
     stateful = {n.index: modules[n.index] for n in nodes if codes[n.index].stateful}
     constants = {f"{modules[n.index]}.{c.buffer}": c for n in nodes for c in codes[n.index].constants}
@@ -197,7 +199,15 @@ def _keys(
     return keys, statistics
 
 
-def _assemble(net: Net, name: str, init: list[str], body: list[str], forward: Forward, returns: Returns) -> str:
+def _assemble(
+    net: Net,
+    name: str,
+    imports: Sequence[str],
+    init: list[str],
+    body: list[str],
+    forward: Forward,
+    returns: Returns,
+) -> str:
     out = [f"class {name}(nn.Module):", *_docstring(net, forward.inputs, returns), ""]
     if init:
         out += ["    def __init__(self):", "        super().__init__()"]
@@ -211,8 +221,9 @@ def _assemble(net: Net, name: str, init: list[str], body: list[str], forward: Fo
     text = "\n".join(out) + "\n"
     carried = [piece.text for piece in closure(_carried(text))]
     text = "\n\n\n".join([*carried, text])
-    imports = "".join(line for pattern, line in _IMPORTS if pattern.search(text)) + "from torch import nn\n"
-    return f"{imports}\n\n{text}"
+    head = "".join(line for pattern, line in _IMPORTS if pattern.search(text))
+    head += "".join(f"{line}\n" for line in (*imports, "from torch import nn"))
+    return f"{head}\n\n{text}"
 
 
 def _carried(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ class Blob:
     """Whether torch keeps the transpose of what Caffe stores (InnerProduct with `transpose`)."""
     frozen: bool = False
     """Statistics, not weights (BatchNorm): torch keeps a buffer, and no rule updates it."""
+    initial: Callable[[], Any] | None = None
+    """Gives its first values, in place of a filler (Python layers)."""
     draws: int = 1
     """How often Caffe fills it; all but the first values are thrown away (LSTM: once a time step)."""
 
@@ -73,7 +75,7 @@ class Node:
     """One a bottom: whether Caffe computes its diff (facts 1.6)."""
     needs_backward: bool
     pinned: bool = False
-    """Whether a later layer fixes the spatial extent (an InnerProduct's width), so that no other input size can pass."""
+    """Whether a later layer fixes the spatial extent (an InnerProduct's width), so that no other size can pass."""
 
     @property
     def name(self) -> str:
@@ -123,7 +125,9 @@ class Net:
     @property
     def objective(self) -> Iterator[Term]:
         """The terms of the objective, in order."""
-        overwritten = {v for n in self.nodes if n.needs_backward for v, p in zip(n.inputs, n.propagate, strict=True) if p}
+        overwritten = {
+            v for n in self.nodes if n.needs_backward for v, p in zip(n.inputs, n.propagate, strict=True) if p
+        }
         for node in self.nodes:
             for value, weight in zip(node.outputs, node.loss_weights, strict=True):
                 if weight:

@@ -26,7 +26,9 @@ class Sharing:
         """The parameters of one layer, in Caffe's stored order."""
         specs = op.definition.message.param
         if len(specs) > len(blobs):
-            raise op.error(f"has {len(blobs)} learnable blobs, so at most as many param. Received: {len(specs)}", "param")
+            raise op.error(
+                f"has {len(blobs)} learnable blobs, so at most as many param. Received: {len(specs)}", "param"
+            )
         made = []
         for index, blob in enumerate(blobs):
             spec = specs[index] if index < len(specs) else None
@@ -51,7 +53,9 @@ class Sharing:
                 f"cannot share param {param.name!r} with layer {self._ops[param.name].name!r}, which owns it: {kind} "
                 f"mismatch. Expected: {theirs}. Received: {ours}",
                 where=op.definition.where(f"param[{param.index}]"),
-                hint=None if permissive or prod(ours) != prod(theirs) else "share_mode: PERMISSIVE needs equal counts only",
+                hint=None
+                if permissive or prod(ours) != prod(theirs)
+                else "share_mode: PERMISSIVE needs equal counts only",
             )
         return replace(param, owner=(owner.node, owner.index))
 

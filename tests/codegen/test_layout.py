@@ -37,7 +37,11 @@ def test_ruff_format_changes_nothing(count: int) -> None:
     for text in (f"joined = torch.cat([{pieces}], 1)", f'return {{"a": first({pieces})}}'):
         source += "".join(f"{line}\n" for line in statement(text, 4))
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", "--isolated", "-"], input=source, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "ruff", "format", "--isolated", "-"],
+        input=source,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == source
 

@@ -39,7 +39,14 @@ def test_identifier(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("LeNet", "LeNet"), ("ResNet-50", "ResNet50"), ("", "Net"), ("2net", "Net2net"), ("None", "NoneNet"), ("a b", "AB")],
+    [
+        ("LeNet", "LeNet"),
+        ("ResNet-50", "ResNet50"),
+        ("", "Net"),
+        ("2net", "Net2net"),
+        ("None", "NoneNet"),
+        ("a b", "AB"),
+    ],
 )
 def test_class_name(name: str, expected: str) -> None:
     assert class_name(name) == expected

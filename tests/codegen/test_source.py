@@ -90,11 +90,23 @@ def test_export_imports_neither_torch_nor_numpy(tmp_path: Path) -> None:
 
 
 def test_ceil_mode_stays_where_another_size_may_come() -> None:
-    free = LENET.split("layer { name: \"ip1\"")[0].replace("kernel_size: 2 stride: 2", "kernel_size: 2 stride: 2")
+    free = LENET.split('layer { name: "ip1"')[0].replace("kernel_size: 2 stride: 2", "kernel_size: 2 stride: 2")
     assert source_of(free).count("ceil_mode=True") == 2
 
 
-HOSTILE = ["conv1/7x7_s2", "class", "1", "fc-8", "fc_8", "x; import os", "a\"b'c\n\\", "__init__", "forward", "self", "é" * 9]
+HOSTILE = [
+    "conv1/7x7_s2",
+    "class",
+    "1",
+    "fc-8",
+    "fc_8",
+    "x; import os",
+    "a\"b'c\n\\",
+    "__init__",
+    "forward",
+    "self",
+    "é" * 9,
+]
 
 
 def chain(names: list[str]) -> str:
@@ -150,7 +162,10 @@ def test_exported_source_stands_alone(path: Path, tmp_path: Path) -> None:
     assert "proto2torch" not in source
     for command in (["check"], ["format", "--check", "--line-length", "88"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--isolated", str(file)], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "ruff", *command, "--isolated", str(file)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -41,7 +41,9 @@ def supported(path: Path) -> bool:
 @pytest.mark.parametrize("path", [p for p in CASES if supported(p)], ids=lambda p: p.stem)
 def test_case(path: Path) -> None:
     net, case = load(path)
-    inputs = {k[3:]: torch.from_numpy(v).requires_grad_(f"gin_{k[3:]}" in case) for k, v in case.items() if k[:3] == "in_"}
+    inputs = {
+        k[3:]: torch.from_numpy(v).requires_grad_(f"gin_{k[3:]}" in case) for k, v in case.items() if k[:3] == "in_"
+    }
     problems: dict[str, Any] = {}
     wanted = [k[5:] for k in case if k.startswith("blob_")]
     outputs = net(**inputs)

@@ -9,7 +9,9 @@ from proto2torch.layers import REGISTRY
 from proto2torch.prototxt import filters, splits
 from proto2torch.prototxt.read import read_net
 
-DATA = 'layer { name: "d" type: "Data" top: "data" top: "label" data_param { source: "x" batch_size: 2 backend: LMDB } }\n'
+DATA = (
+    'layer { name: "d" type: "Data" top: "data" top: "label" data_param { source: "x" batch_size: 2 backend: LMDB } }\n'
+)
 IP = 'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 4 } }\n'
 ACCURACY = 'layer { name: "acc" type: "Accuracy" bottom: "ip" bottom: "label" top: "acc" }\n'
 LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }\n'

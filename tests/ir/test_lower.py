@@ -64,7 +64,13 @@ def test_lr_mult_zero_takes_no_gradient_and_force_backward_takes_all() -> None:
 
 
 def test_what_back_propagates() -> None:
-    text = INPUT + LABEL + ip("frozen", "data", "param { lr_mult: 0 } param { lr_mult: 0 }") + ip("b", "frozen") + LOSS % "b"
+    text = (
+        INPUT
+        + LABEL
+        + ip("frozen", "data", "param { lr_mult: 0 } param { lr_mult: 0 }")
+        + ip("b", "frozen")
+        + LOSS % "b"
+    )
     nodes = {n.name: n for n in graph(text).nodes}
     assert [nodes[n].needs_backward for n in ("frozen", "b", "loss")] == [False, True, True]
     assert nodes["b"].propagate == (False,)
@@ -91,7 +97,11 @@ def test_pinned_is_what_lies_before_an_inner_product() -> None:
     ("text", "kind", "message"),
     [
         (INPUT + 'layer { name: "x" type: "Convolutoin" bottom: "data" top: "x" }', UnsupportedError, "'Convolutoin'"),
-        (INPUT + ip("a", "data", 'param { name: "w" }') + ip("b", "data", 'param { name: "w" }', 5), NetError, "(4, 192)"),
+        (
+            INPUT + ip("a", "data", 'param { name: "w" }') + ip("b", "data", 'param { name: "w" }', 5),
+            NetError,
+            "(4, 192)",
+        ),
         (INPUT + 'layer { name: "r" type: "ReLU" bottom: "data" bottom: "data" top: "x" }', NetError, "1 bottom"),
         (INPUT + ip("a", "data", "param {} param {} param {}"), NetError, "2 learnable blobs"),
         (INPUT + ip("a", "data", "loss_weight: 1 loss_weight: 1"), NetError, "loss_weight"),
@@ -99,12 +109,18 @@ def test_pinned_is_what_lies_before_an_inner_product() -> None:
         (INPUT + 'layer { name: "f" type: "Flatten" bottom: "data" top: "data" }', NetError, "in place"),
         (INPUT + LABEL + ip("a", "data") + SCALED + LOSS.replace('"label"', '"l2"') % "a", NetError, "learnable"),
         (
-            INPUT + ip("a", "data", 'param { name: "w" lr_mult: 1 }') + ip("b", "data", 'param { name: "w" lr_mult: 2 }'),
+            INPUT
+            + ip("a", "data", 'param { name: "w" lr_mult: 1 }')
+            + ip("b", "data", 'param { name: "w" lr_mult: 2 }'),
             NetError,
             "mismatched lr_mult. Expected: 1, as first given. Received: 2",
         ),
         ('layer { name: "in" type: "Input" top: "x" input_param { shape { dim: -1 } } }', NetError, "(-1,)"),
-        ('layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 65536 dim: 65536 } } }', NetError, "2^31 - 1"),
+        (
+            'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 65536 dim: 65536 } } }',
+            NetError,
+            "2^31 - 1",
+        ),
     ],
 )
 def test_refused(text: str, kind: type[Proto2TorchError], message: str) -> None:

@@ -16,7 +16,9 @@ def layer(kind: str, bottom: str, top: str, more: str = "") -> str:
     return f'layer {{ name: "{kind}" type: "{kind}" bottom: "{bottom}" top: "{top}" {more} }}\n'
 
 
-SCALE = layer("Scale", "y", "y", "loss_weight: 1 scale_param { axis: 1 filler { type: 'constant' value: -3 } bias_term: true }")
+SCALE = layer(
+    "Scale", "y", "y", "loss_weight: 1 scale_param { axis: 1 filler { type: 'constant' value: -3 } bias_term: true }"
+)
 
 
 def gradient(text: str) -> np.ndarray:
@@ -54,5 +56,5 @@ def test_relu_behind_which_dropout_works_in_place_is_plain() -> None:
 
 def test_what_cannot_be_reproduced_is_refused() -> None:
     text = "force_backward: true\n" + HEAD + layer("Exp", "x", "y") + SCALE
-    with pytest.raises(p2t.Proto2TorchError, match="'Exp'.*works in place on 'y'"):
+    with pytest.raises(p2t.Proto2TorchError, match=r"'Exp'.*works in place on 'y'"):
         p2t.load(text=text, phase="TRAIN")
