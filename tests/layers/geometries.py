@@ -130,7 +130,9 @@ def slices(draw: Draw, kind: str) -> Case:
     if draw(st.booleans()):
         x[axis] *= tops
         return Case(kind, f"slice_param {{ axis: {axis} }}", (tuple(x),), tops)
-    points = sorted(draw(st.sets(st.integers(1, x[axis]), min_size=tops - 1, max_size=tops - 1)) if x[axis] >= tops else [])
+    points = sorted(
+        draw(st.sets(st.integers(1, x[axis]), min_size=tops - 1, max_size=tops - 1)) if x[axis] >= tops else []
+    )
     fields = " ".join(f"slice_point: {p}" for p in points)
     return Case(kind, f"slice_param {{ axis: {axis} {fields} }}", (tuple(x),), len(points) + 1)
 
@@ -218,7 +220,9 @@ def spp(draw: Draw, kind: str) -> Case:
 def flatten(draw: Draw, kind: str) -> Case:
     x = shape(draw, 1, 5)
     axis = axis_of(draw, x)
-    return Case(kind, f"flatten_param {{ axis: {axis} end_axis: {draw(st.integers(axis % len(x), len(x) - 1))} }}", (x,))
+    return Case(
+        kind, f"flatten_param {{ axis: {axis} end_axis: {draw(st.integers(axis % len(x), len(x) - 1))} }}", (x,)
+    )
 
 
 @geometry("Reshape")

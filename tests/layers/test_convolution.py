@@ -39,7 +39,9 @@ class Geometry:
     @property
     def spread(self) -> tuple[int, ...]:
         reach = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
-        return tuple(s * (n - 1) + r - 2 * p for n, s, r, p in zip(self.size, self.stride, reach, self.pad, strict=True))
+        return tuple(
+            s * (n - 1) + r - 2 * p for n, s, r, p in zip(self.size, self.stride, reach, self.pad, strict=True)
+        )
 
     def read(self, place: tuple[int, ...], offset: tuple[int, ...]) -> tuple[int, ...]:
         """Where the kernel's element `offset` lies on the bottom, with the kernel at `place`."""
@@ -175,7 +177,10 @@ def test_the_code_is_torchs_own_module() -> None:
         ("num_output: 2", "kernel_size must be given once or once for each of the 2 spatial axes. Received: nothing"),
         ("num_output: 2 kernel_size: 0", "kernel_size must be greater than zero"),
         ("num_output: 2 kernel_size: 1 stride: 0", "stride must be greater than zero"),
-        ("num_output: 2 kernel_size: 1 kernel_size: 1 kernel_size: 1", "kernel_size must be given once or once for each"),
+        (
+            "num_output: 2 kernel_size: 1 kernel_size: 1 kernel_size: 1",
+            "kernel_size must be given once or once for each",
+        ),
         ("num_output: 2 kernel_h: 2", "kernel_size must be greater than zero"),
         ("num_output: 2 kernel_size: 1 kernel_h: 1 kernel_w: 1", "give either kernel_size or kernel_h and kernel_w"),
         ("num_output: 2 kernel_size: 1 group: 0", "group must be greater than zero"),
@@ -195,11 +200,11 @@ def test_bottoms_and_tops_must_fit_each_other() -> None:
     one = "convolution_param { num_output: 2 kernel_size: 1 }"
     with pytest.raises(NetError, match="every bottom must have the shape of the first"):
         Case("Convolution", one, ((1, 2, 3, 3), (1, 2, 3, 4)), 2).graph()
-    with pytest.raises(NetError, match="needs as many tops as bottoms. Received: 1"):
+    with pytest.raises(NetError, match=r"needs as many tops as bottoms. Received: 1"):
         Case("Convolution", one, ((1, 2, 3, 3),) * 2).graph()
     with pytest.raises(NetError, match="4 spatial axes are beyond torch"):
         Case("Convolution", one, ((1, 2, 3, 3, 3, 3),)).graph()
-    with pytest.raises(NetError, match="kernel_h and kernel_w hold for 2 spatial axes. Received: 1"):
+    with pytest.raises(NetError, match=r"kernel_h and kernel_w hold for 2 spatial axes. Received: 1"):
         Case("Convolution", "convolution_param { num_output: 2 kernel_h: 1 kernel_w: 1 }", ((1, 2, 3),)).graph()
     with pytest.raises(NetError, match="needs a spatial axis behind axis 1"):
         Case("Im2col", "convolution_param { kernel_size: 1 }", ((1, 2),)).graph()

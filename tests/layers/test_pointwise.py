@@ -50,7 +50,9 @@ FORMULAS: list[tuple[str, str, np.ndarray, Formula, Formula]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "fields", "x", "value", "slope"), FORMULAS, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("kind", "fields", "x", "value", "slope"), FORMULAS, ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_value_and_gradient(kind: str, fields: str, x: np.ndarray, value: Formula, slope: Formula) -> None:
     exact = x.astype(np.float64)
     values, grads, _ = run(Case(kind, fields, ((8,),), force=True), x)
