@@ -73,7 +73,7 @@ class Layer:
     tops_allowed: ClassVar[tuple[int, int | None]] = (1, 1)
     loss: ClassVar[bool] = False
     """Loss layers weigh 1 by default, make an automatic top, and refuse a gradient to their labels."""
-    data: ClassVar[bool] = False
+    data: bool = False
     """Data layers make the inputs of the module; what is in their tops is read by proto2torch.data."""
     labels: tuple[int, ...] = ()
     """The bottoms that are labels; where one would need a gradient, Caffe aborts and we refuse."""
@@ -138,6 +138,10 @@ class Layer:
     def survives(self, later: Layer) -> bool:
         """Whether its gradient is the same when `later` has written over the memory that it reads."""
         return False
+
+    def kept(self) -> Any:
+        """The module that stands in the net in place of the one that its code makes; None where that one does."""
+        return None
 
     def fixes_extent(self) -> bool:
         """Whether a learnable blob's shape depends on the spatial extent of the bottom (InnerProduct)."""
