@@ -20,6 +20,7 @@ from proto2torch.layers.base import Code, Constant, literal
 Returns = Sequence[tuple[str, Value]]
 
 _DOCSTRING = 100  # a formatter leaves docstrings alone, and one line reads better than four
+_STRING = re.compile(r'"(?:\\.|[^"\\])*"')
 _IMPORTS = (
     (re.compile(r"\bmath\."), "import math\n\n"),
     (re.compile(r"\btorch\."), "import torch\n"),
@@ -218,16 +219,17 @@ def _assemble(
     out += statement(f"def forward(self{arguments}):", 4)
     for line in body:
         out += statement(line, 8)
-    text = "\n".join(out) + "\n"
-    carried = [piece.text for piece in closure(_carried(text))]
-    text = "\n\n\n".join([*carried, text])
-    head = "".join(line for pattern, line in _IMPORTS if pattern.search(text))
+    code = _STRING.sub("", "\n".join([*init, *body]))
+    carried = [piece.text for piece in closure(_carried(code))]
+    code = "\n".join([*carried, code])
+    head = "".join(line for pattern, line in _IMPORTS if pattern.search(code))
     head += "".join(f"{line}\n" for line in (*imports, "from torch import nn"))
-    return f"{head}\n\n{text}"
+    return "\n\n\n".join([head.rstrip("\n"), *carried, "\n".join(out) + "\n"])
 
 
-def _carried(text: str) -> list[str]:
-    words = set(re.findall(r"(?<!\.)\b[A-Za-z_]\w*(?=\()", text))
+def _carried(code: str) -> list[str]:
+    """The runtime pieces that the lines call."""
+    words = set(re.findall(r"(?<!\.)\b[A-Za-z_]\w*(?=\()", code))
     return [name for name in pieces() if name in words]
 
 
