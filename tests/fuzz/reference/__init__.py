@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from . import convolution, losses, normalise, pointwise, pooling, recurrent, routing
+from . import convolution, losses, normalise, pointwise, pooling, recurrent, routing, selection
 from .base import LAYERS, Array, Layer, Refused, Shape
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "pooling",
     "recurrent",
     "routing",
+    "selection",
 ]

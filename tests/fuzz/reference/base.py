@@ -26,7 +26,9 @@ class Layer:
 
     loss: ClassVar[bool] = False
     takes_no_gradient: ClassVar[tuple[int, ...]] = ()
-    """The bottoms that cannot be given a gradient, force_backward or not."""
+    """The bottoms for which Caffe aborts when they need a gradient."""
+    not_forced: ClassVar[tuple[int, ...]] = ()
+    """The bottoms that force_backward leaves as they are."""
     has_backward: ClassVar[bool] = True
     exact: ClassVar[bool] = False
     """Its tops hold values of its bottoms, or whole numbers: nothing is rounded."""

@@ -17,7 +17,7 @@ SMALL = float(np.float32(1e-20))
 
 class Loss(Layer):
     loss = True
-    takes_no_gradient: tuple[int, ...] = (1,)  # type: ignore[misc]
+    takes_no_gradient = not_forced = (1,)
 
     def tops(self, *x: Shape) -> list[Shape]:
         require(x[0][:1] == x[1][:1] and bool(x[0]), "items")
@@ -95,7 +95,7 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
 
 
 class EuclideanLoss(Loss, type="EuclideanLoss"):
-    takes_no_gradient = ()
+    takes_no_gradient = not_forced = ()
 
     def check(self, *x: Shape) -> None:
         require(count(x[0][1:]) == count(x[1][1:]), "items of one size")
@@ -130,7 +130,7 @@ class HingeLoss(Loss, type="HingeLoss", param="hinge_loss_param"):
 
 
 class ContrastiveLoss(Loss, type="ContrastiveLoss", param="contrastive_loss_param"):
-    takes_no_gradient = (2,)
+    takes_no_gradient = not_forced = (2,)
 
     def check(self, *x: Shape) -> None:
         require(count(x[0][:2]) == count(x[0]) and count(x[0]) == count(x[1]), "pairs")

@@ -14,7 +14,7 @@ from .pointwise import sigmoid
 class LSTMUnit(Layer, type="LSTMUnit"):
     """One step: c' = cont f c + i g, h = o tanh(c'), the gates in the order i, f, o, g."""
 
-    takes_no_gradient = (2,)
+    takes_no_gradient = not_forced = (2,)
 
     def tops(self, *x: Shape) -> list[Shape]:
         c, gates, cont = x
@@ -51,7 +51,7 @@ def step_back(kept: Any, dc: Array, dh: Array) -> tuple[Array, Array]:
 class Recurrent(Layer):
     """What RNN and LSTM share: the bottoms, the state from one forward to the next, the static input."""
 
-    takes_no_gradient = (1,)
+    takes_no_gradient = not_forced = (1,)
     states = 1
 
     def _has_static(self) -> bool:
