@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from proto2torch.data.datum import Datum, Image, NotADatum, Parser
-from proto2torch.data.decode import decode
+from proto2torch.data.datum import Image, NotADatum, Parser
+from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable, decode
 from proto2torch.data.feed import Batch, Feed
 from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
 from proto2torch.data.records import LEVELDB, LMDB, Records, open_records
 from proto2torch.data.transform import Transform
-from proto2torch.errors import DataError, UnsupportedError
+from proto2torch.errors import DataError
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition
@@ -50,6 +50,7 @@ class DatabaseSource:
         self.batch_size = batch_size(definition, "data_param")
         self._transform = Transform(definition, phase, new_seed(seed))
         self._parse = Parser()
+        self._how = _how(definition)
         self._records = self._open()
         try:
             self.shapes = self._shapes()
@@ -104,19 +105,11 @@ class DatabaseSource:
     def _read(self, key: memoryview, value: memoryview) -> tuple[Image, int]:
         try:
             datum = self._parse(value)
-            return self._decode(datum) if datum.encoded else datum.image(), datum.label
-        except NotADatum as error:
-            message = f"the record {_text(key)} of {self._p.source!r} is not a Datum: {error}"
+            return decode(datum.data, self._how) if datum.encoded else datum.image(), datum.label
+        except (NotADatum, Undecodable) as error:
+            what = "is not a Datum" if isinstance(error, NotADatum) else "has an image that cannot be decoded"
+            message = f"the record {_text(key)} of {self._p.source!r} {what}: {error}"
             raise DataError(message, where=self._definition.where("data_param.source")) from error
-
-    def _decode(self, datum: Datum) -> Image:
-        p = self._definition.message.transform_param
-        if p.force_gray:
-            where = self._definition.where("transform_param.force_gray")
-            if p.force_color:
-                raise DataError("force_color and force_gray exclude each other", where=where)
-            raise UnsupportedError("encoded images cannot be read as grey ones yet", where=where)
-        return decode(datum.data, p.force_color)
 
     def _other_shape(self, key: memoryview, expected: Shape, received: Shape) -> DataError:
         message = (
@@ -125,6 +118,15 @@ class DatabaseSource:
         )
         hint = "set transform_param.crop_size, or batch_size: 1" if expected[0] == received[0] else None
         return DataError(message, where=self._definition.where("data_param.source"), hint=hint)
+
+
+def _how(definition: LayerDefinition) -> str:
+    """How transform_param wants encoded images."""
+    p = definition.message.transform_param
+    if p.force_color and p.force_gray:
+        where = definition.where("transform_param.force_gray")
+        raise DataError("force_color and force_gray exclude each other", where=where)
+    return COLOUR if p.force_color else GREY if p.force_gray else UNCHANGED
 
 
 def _text(key: memoryview) -> str:

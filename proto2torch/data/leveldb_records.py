@@ -11,6 +11,7 @@ import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 from proto2torch.data import leveldb_log
 from proto2torch.data.leveldb_log import TableFile, Version
@@ -136,7 +137,7 @@ def _runs(folder: str, version: Version) -> list[Run]:
     files = [sorted(tables.values(), key=lambda t: t.smallest) for tables in version.levels.values() if tables]
     tables = sorted((table for level in files for table in level), key=lambda t: (t.smallest, t.largest))
     paths = {table.number: _table_path(folder, table) for table in tables}
-    if all(a.largest < b.smallest for a, b in zip(tables, tables[1:], strict=False)):
+    if all(a.largest < b.smallest for a, b in pairwise(tables)):
         groups = [tables] if tables else []
     else:
         groups = [[table] for table in version.levels.get(0, {}).values()]

@@ -126,7 +126,7 @@ class TableWriter:
     _RESTART = 16
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "wb")  # noqa: SIM115: closed by `finish` or `close`
+        self._file = open(path, "wb")  # noqa: SIM115
         self._index: list[tuple[bytes, bytes]] = []
         self._entries: list[tuple[bytes, bytes | memoryview]] = []
         self._pending = 0
@@ -181,13 +181,18 @@ def _block(entries: list[tuple[bytes, bytes | memoryview]] | list[tuple[bytes, b
         if number % interval == 0:
             restarts.append(size)
             before = b""
-        shared = len(os.path.commonprefix([before, key]))
+        shared = _shared(before, key)
         head = wire.encode(shared) + wire.encode(len(key) - shared) + wire.encode(len(value)) + key[shared:]
         parts += [head, value]
         size += len(head) + len(value)
         before = key
     restarts = restarts or [0]
     return b"".join(parts) + struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
+
+
+def _shared(one: bytes, other: bytes) -> int:
+    """How many bytes both begin with."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _handle(data: memoryview, at: int) -> tuple[Handle, int]:

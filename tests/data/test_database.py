@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import lmdb
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from proto2torch import data
 from proto2torch.errors import DataError, Proto2TorchError, UnsupportedError
 from proto2torch.prototxt.read import read_net
+from proto2torch.prototxt.schema import new
 
 from .records import GOLDEN, data_layer, datum, pictures, write_lmdb
 
@@ -169,11 +172,22 @@ def test_refused(tmp_path: Path, more: dict[str, str], error: type[Proto2TorchEr
 def test_an_encoded_image_that_is_damaged(tmp_path: Path) -> None:
     record = b"\x22\x04\xff\xd8\xff\xe0\x28\x01\x38\x01"
     write_lmdb(tmp_path / "db", [record])
-    with pytest.raises(DataError, match="the record '00000000' of 'db' is not a Datum: its image cannot be decoded"):
+    with pytest.raises(DataError, match="the record '00000000' of 'db' has an image that cannot be decoded"):
         data.open(data_layer(tmp_path), "TEST")
 
 
 def test_encoded_images_as_grey_ones(tmp_path: Path) -> None:
-    definition = data_layer(tmp_path, source=str(TOOLS / "lmdb_encoded"), transform="force_gray: true")
-    with pytest.raises(UnsupportedError, match="encoded images cannot be read as grey ones yet"):
-        data.open(definition, "TEST")
+    folder = str(TOOLS / "lmdb_encoded")
+    with lmdb.open(folder, readonly=True, lock=False) as environment, environment.begin() as transaction:
+        data_of = [new("Datum").FromString(value).data for value in transaction.cursor().iternext(keys=False)]
+    feed = data.open(data_layer(tmp_path, source=folder, transform="force_gray: true", batch=1), "TEST")
+    for encoded in data_of:
+        expected = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert np.array_equal(feed.next()[0][0, 0].numpy(), expected)
+    feed.close()
+
+
+def test_colour_and_grey_at_once(tmp_path: Path) -> None:
+    write_lmdb(tmp_path / "db", [datum(pictures(1)[0])])
+    with pytest.raises(DataError, match="force_color and force_gray exclude each other"):
+        data.open(data_layer(tmp_path, transform="force_color: true force_gray: true"), "TEST")

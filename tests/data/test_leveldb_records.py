@@ -112,7 +112,7 @@ def test_a_database_that_another_process_has_open(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None and other.stdin is not None
         assert other.stdout.readline() == b"open\n"
-        with pytest.raises(DataError, match="another process has the LevelDB .* open, and may be writing"):
+        with pytest.raises(DataError, match=r"another process has the LevelDB .* open, and may be writing"):
             open_records(folder, LEVELDB, HERE)
         other.stdin.close()
     open_records(folder, LEVELDB, HERE).close()
