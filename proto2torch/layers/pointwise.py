@@ -128,9 +128,11 @@ class Power(Layer, type="Power", param="power_param"):
         if power == 1 and scale:
             return Code(_affine(scale, shift))
         refuse_gradient_in_place(self, node)
+        base = _bracketed(_affine(scale, shift))
         if power == 2 and scale:
-            base = _affine(scale, shift)
-            return Code(f"{_bracketed(base)}.square()")
+            return Code(f"{base}.square()")
+        if power * scale and not node.propagate[0]:
+            return Code(f"{base} ** {number(power)}")
         arguments = [number(power)]
         arguments += [f"scale={number(scale)}"] if scale != 1 else []
         arguments += [f"shift={number(shift)}"] if shift else []

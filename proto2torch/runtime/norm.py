@@ -20,16 +20,16 @@ class BatchNorm(nn.Module):
             factor = torch.where(self.scale == 0, 0, 1 / self.scale)
             mean, variance = self.mean_sum * factor, self.variance_sum * factor
             return F.batch_norm(x, mean, variance, eps=self.eps)
+        mean, variance = self.mean_sum.new_zeros(2, x.shape[1])
+        if x.numel() == x.shape[1]:  # one value a channel, which F.batch_norm refuses
+            mean, y = x.detach().flatten(), x - x
+        else:
+            y = F.batch_norm(x, mean, variance, training=True, momentum=1, eps=self.eps)
         with torch.no_grad():
-            axes = [i for i in range(x.dim()) if i != 1]
-            variance, mean = torch.var_mean(x, axes, correction=0)
-            count = x.numel() // x.shape[1]
             self.scale.mul_(self.fraction).add_(1)
             self.mean_sum.mul_(self.fraction).add_(mean)
-            self.variance_sum.mul_(self.fraction).add_(
-                variance, alpha=count / max(1, count - 1)
-            )
-        return F.batch_norm(x, None, None, training=True, eps=self.eps)
+            self.variance_sum.mul_(self.fraction).add_(variance)
+        return y
 
 
 class Overwriting(torch.autograd.Function):

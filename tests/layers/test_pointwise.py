@@ -63,7 +63,7 @@ def test_value_and_gradient(kind: str, fields: str, x: np.ndarray, value: Formul
 def test_power_has_no_gradient_where_its_base_is_zero() -> None:
     for fields in ("power: 3", "power: 0.5", "power: 3 shift: 1 scale: -1"):
         x = np.array([1.0 if "shift" in fields else 0.0], np.float32)
-        values, grads, _ = run(Case("Power", f"power_param {{ {fields} }}", ((1,),)), x)
+        values, grads, _ = run(Case("Power", f"power_param {{ {fields} }}", ((1,),), force=True), x)
         assert values[0].item() == 0
         assert np.isnan(grads[0]).all()
     assert run(Case("Power", "power_param { power: 2 }", ((1,),)), np.zeros(1))[1][0] == 0
@@ -81,15 +81,17 @@ def test_threshold_is_strict() -> None:
 
 
 def test_the_code_reads_as_written_by_hand() -> None:
-    def line(kind: str, fields: str = "") -> str:
-        return forward_line(Case(kind, fields))
+    def line(kind: str, fields: str = "", force: bool = False) -> str:
+        return forward_line(Case(kind, fields, force=force))
 
     assert line("Power", "power_param { scale: 0.00390625 shift: -0.5 }") == "0.00390625 * b0 - 0.5"
     assert line("Power", "power_param { power: 2 shift: 1 }") == "(b0 + 1).square()"
-    assert line("Power", "power_param { power: 0.75 shift: 1 }") == "caffe_power(b0, 0.75, shift=1)"
+    assert line("Power", "power_param { power: -0.5 shift: 1 }") == "(b0 + 1) ** -0.5"
+    assert line("Power", "power_param { power: 0.75 shift: 1 }", force=True) == "caffe_power(b0, 0.75, shift=1)"
     assert line("Exp", "exp_param { base: 10 scale: 0.1 shift: 2 }") == "10 ** 2 * 10 ** (0.1 * b0)"
     assert line("Log", "log_param { base: 2 }") == "torch.log2(b0)"
     assert line("Clip", "clip_param { min: 0 max: 6 }") == "b0.clamp(0, 6)"
+    assert line("Clip", "clip_param { min: 0 max: 6 }", force=True) == "clip(b0, 0, 6)"
     assert line("Swish") == "F.silu(b0)"
 
 
