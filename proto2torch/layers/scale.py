@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from proto2torch.ir.graph import Blob, Node, Shape
@@ -69,9 +70,22 @@ class Scale(Broadcast, type="Scale", param="scale_param"):
     def code(self, node: Node) -> Code:
         shape, behind = self._operand(*(v.shape for v in node.inputs))
         if len(node.inputs) == 1:
+            self._refuse_shared_overwriting(node, shape, behind)
             return Code("{me}({0})", call("Scale", _literal(shape), behind, bias=unless(False, self.p.bias_term)))
         product = f"{{0}} * {_broadcast('{1}', behind)}"
         return Code(f"{{me}}({product})", call("Bias", _literal(shape), behind)) if self.p.bias_term else Code(product)
+
+    def _refuse_shared_overwriting(self, node: Node, shape: Shape, behind: int) -> None:
+        """Of layers that share a scale the first overwrites what the others gave; autograd would add them."""
+        x = node.inputs[0].shape
+        single = prod(x[: len(x) - behind - len(shape)]) == 1 and (prod(shape) > 1 or prod(x) == 1)
+        if single and node.params[0].owner is not None and node.params[0].requires_grad and self.net_phase == "TRAIN":
+            raise self.refuse(
+                "it shares its scale with another layer, and for a batch of one item Caffe overwrites the gradient of "
+                "the one by that of the other",
+                "param[0].name",
+                "train with more items a batch",
+            )
 
 
 class Bias(Broadcast, type="Bias", param="bias_param"):

@@ -54,7 +54,7 @@ class Scale(nn.Module):
     """x * weight (+ bias), `behind` axes broadcast behind those that weight covers.
 
     For a batch of one item Caffe takes another way to the gradient of a weight of
-    several elements, which overwrites what was accumulated.
+    several elements, which overwrites what was accumulated in training.
     """
 
     def __init__(self, shape, behind, bias=False):
@@ -64,14 +64,14 @@ class Scale(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape)) if bias else None
 
     def forward(self, x):
-        weight = overwriting(self.weight) if self.overwrites(x) else self.weight
+        overwrites = self.training and self.is_single(x)
+        weight = overwriting(self.weight) if overwrites else self.weight
         y = x * weight[self.behind]
         return y if self.bias is None else y + self.bias[self.behind]
 
-    def overwrites(self, x):
+    def is_single(self, x):
         items = x.shape[: x.dim() - self.weight[self.behind].dim()].numel()
-        single = items == 1 and (self.weight.numel() > 1 or x.numel() == 1)
-        return single and self.weight.requires_grad
+        return items == 1 and (self.weight.numel() > 1 or x.numel() == 1)
 
 
 class LearnedTop(nn.Module):
@@ -82,7 +82,7 @@ class LearnedTop(nn.Module):
         self.weight = nn.Parameter(torch.zeros(shape))
 
     def forward(self):
-        return overwriting(self.weight) if self.weight.requires_grad else self.weight
+        return overwriting(self.weight) if self.training else self.weight
 
 
 class Bias(nn.Module):

@@ -69,5 +69,5 @@ def test_what_is_refused() -> None:
         Case("BatchNorm", "", ((3,),)).graph()
     with pytest.raises(NetError, match="lr_mult must be 0"):
         Case("BatchNorm", "param { lr_mult: 1 }").graph()
-    with pytest.raises(NetError, match="at most as many param. Received: 4"):
+    with pytest.raises(NetError, match=r"at most as many param. Received: 4"):
         Case("BatchNorm", "param { lr_mult: 0 } " * 4).graph()

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import proto2torch as p2t
 from proto2torch.errors import NetError
 
 from .nets import Case, forward_line, run
@@ -76,7 +77,7 @@ def accumulated(case: Case, *batches: np.ndarray) -> np.ndarray:
     ],
 )
 def test_when_the_gradient_of_a_scale_overwrites(shape: tuple[int, ...], fields: str, overwrites: bool) -> None:
-    case = Case("Scale", f"scale_param {{ {fields} }}", (shape,))
+    case = Case("Scale", f"scale_param {{ {fields} }}", (shape,), phase="TRAIN")
     first, second = rng(1).normal(size=shape), rng(2).normal(size=shape)
     one, two = accumulated(case, first), accumulated(case, second)
     both = accumulated(case, first, second)
@@ -85,11 +86,11 @@ def test_when_the_gradient_of_a_scale_overwrites(shape: tuple[int, ...], fields:
 
 def test_the_offset_of_a_scale_and_a_bias_accumulate_whatever_the_batch() -> None:
     x = np.ones((1, 3, 4, 4))
-    net = Case("Scale", "scale_param { bias_term: true }", (x.shape,)).net()
+    net = Case("Scale", "scale_param { bias_term: true }", (x.shape,), phase="TRAIN").net()
     for _ in range(2):
         net(torch.from_numpy(x.astype(np.float32)))["t0"].sum().backward()
     assert net.params["layer"][1].grad.tolist() == [32.0] * 3
-    assert accumulated(Case("Bias", "", (x.shape,)), x, x).tolist() == [32.0] * 3
+    assert accumulated(Case("Bias", "", (x.shape,), phase="TRAIN"), x, x).tolist() == [32.0] * 3
 
 
 def test_a_scalar_second_bottom_needs_no_axis() -> None:
@@ -122,3 +123,19 @@ def test_what_is_refused(kind: str) -> None:
         Case(kind, "", ((2, 3, 4), (4,))).graph()
     with pytest.raises(NetError, match=f"{kind} takes 1 to 2 bottoms. Received: 3"):
         Case(kind, "", ((2, 3), (3,), (3,))).graph()
+
+
+SHARED = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: %d dim: 3 dim: 2 dim: 2 } } }
+layer { name: "a" type: "Scale" bottom: "x" top: "a" param { name: "s" } }
+layer { name: "b" type: "Scale" bottom: "a" top: "b" param { name: "s" } loss_weight: 1 }
+"""
+
+
+def test_a_shared_scale_is_not_trained_on_single_items() -> None:
+    with pytest.raises(NetError, match="it shares its scale with another layer"):
+        p2t.load(text=SHARED % 1, phase="TRAIN")
+    net = p2t.load(text=SHARED % 2, phase="TRAIN")
+    net(torch.ones(2, 3, 2, 2))
+    net.loss.backward()
+    assert net.params["a"][0].grad.tolist() == [16.0] * 3  # y = s * s * x, at s = 1

@@ -161,7 +161,7 @@ def test_what_embed_refuses() -> None:
 
 
 def test_a_parameter_starts_at_zero_and_keeps_its_last_gradient_alone() -> None:
-    net = Case("Parameter", "parameter_param { shape { dim: 2 dim: 2 } }", ()).net()
+    net = Case("Parameter", "parameter_param { shape { dim: 2 dim: 2 } }", (), phase="TRAIN").net()
     assert not net()["t0"].any()
     for factor in (3, 5):
         (net()["t0"] * factor).sum().backward()
