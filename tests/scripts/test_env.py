@@ -39,7 +39,7 @@ def installs(clone: Path) -> Path:
     executable(
         clone / ".venv/bin/python",
         f'#!/bin/sh\ncase "$*" in\n  *"pip install"*) echo "$*" >>"{notes}" ;;\n  "-m pip"*) ;;\n'
-        f'  *) exec {sys.executable} "$@" ;;\nesac\n',
+        f'  *) exec "{sys.executable}" "$@" ;;\nesac\n',
     )
     return notes
 
@@ -91,7 +91,7 @@ def test_an_installation_that_failed_is_tried_again(clone: Path, installs: Path)
 
 def test_the_missing_package_is_named(clone: Path) -> None:
     python = executable(
-        clone / "python3", f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\nexec {sys.executable} "$@"\n'
+        clone / "python3", f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\nexec "{sys.executable}" "$@"\n'
     )
     done = environment(clone, PYTHON=str(python))
     assert done.returncode == 1
@@ -106,7 +106,7 @@ def test_uv_makes_the_environment_where_it_is_there(clone: Path, tmp_path: Path)
         tmp_path / "bin/uv",
         f'#!/bin/sh\necho "$*" >>"{notes}"\nfor last; do :; done\n'
         f'[ "$1" = venv ] || exit 0\nmkdir -p "$last/bin"\n'
-        f'printf \'#!/bin/sh\\ncase "$*" in "-m pip"*) exit 1 ;; esac\\nexec {sys.executable} "$@"\\n\''
+        f'printf \'#!/bin/sh\\ncase "$*" in "-m pip"*) exit 1 ;; esac\\nexec "{sys.executable}" "$@"\\n\''
         f' >"$last/bin/python"\nchmod +x "$last/bin/python"\n',
     )
     done = environment(clone, PATH=f"{uv.parent}:{SYSTEM}")
