@@ -318,8 +318,8 @@ class Net(nn.Module):
         for node in self.graph.nodes:
             drawn = seeds.data_layer_draws(node.definition, self.phase, stream)
             feed = self.feeds.get(node.name) if node.op.data else None
-            if feed is not None and drawn.transform is not None:
-                feed.reseed(drawn.transform)
+            if feed is not None and (given := drawn.given()):
+                feed.reseed(given)
             elif isinstance(feed, DummyFeed):
                 feed.draw_from(stream)
             for param in node.params:

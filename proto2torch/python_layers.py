@@ -263,7 +263,7 @@ class _Source:
     def batch(self, first: int) -> Batch:
         return tuple(torch.from_numpy(top) for top in self._host.produce())
 
-    def reseed(self, seed: int) -> None:
+    def reseed(self, seed: object) -> None:
         """What the user's layer draws is its own business."""
 
     def close(self) -> None:

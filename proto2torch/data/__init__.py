@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proto2torch.data import database, dummy_data, hdf5_data
+from proto2torch.data import database, dummy_data, hdf5_data, image_data, memory_data, window_data
 from proto2torch.data.feed import Feed
 from proto2torch.errors import UnsupportedError
 from proto2torch.prototxt.document import LayerDefinition
@@ -19,6 +19,9 @@ _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
     "Data": database.open_feed,
     "DummyData": dummy_data.open_feed,
     "HDF5Data": hdf5_data.open_feed,
+    "ImageData": image_data.open_feed,
+    "MemoryData": memory_data.open_feed,
+    "WindowData": window_data.open_feed,
 }
 
 

@@ -9,7 +9,7 @@ import torch
 
 from proto2torch.data.datum import Image, NotADatum, Parser
 from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable, decode
-from proto2torch.data.feed import Batch, Feed
+from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
 from proto2torch.data.records import LEVELDB, LMDB, Records, open_records
 from proto2torch.data.transform import Transform
@@ -63,8 +63,8 @@ class DatabaseSource:
         """What its crops and mirrors follow from."""
         return self._transform.seed
 
-    def reseed(self, seed: int) -> None:
-        self._transform.reseed(seed)
+    def reseed(self, seed: Seed) -> None:
+        self._transform.reseed(one(seed))
 
     def batch(self, first: int) -> Batch:
         images: list[Image] = []

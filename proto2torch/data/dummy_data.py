@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from proto2torch.data.feed import Batch, Feed
+from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import new_seed
 from proto2torch.errors import Where
 from proto2torch.ir.graph import Shape
@@ -50,8 +50,9 @@ class DummySource:
     def _fill(self, filler: Any, shape: Shape, where: Where) -> torch.Tensor:
         return torch.from_numpy(fillers.fill(filler, shape, self.stream, where))
 
-    def reseed(self, seed: int) -> None:
-        self.seed, self.stream = seed, Stream(seed)
+    def reseed(self, seed: Seed) -> None:
+        self.seed = one(seed)
+        self.stream = Stream(self.seed)
 
     def close(self) -> None:
         """There is nothing to give back."""

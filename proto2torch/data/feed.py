@@ -13,6 +13,13 @@ from proto2torch.errors import DataError
 from proto2torch.ir.graph import Shape
 
 Batch = tuple[torch.Tensor, ...]
+Seed = int | dict[str, int]
+"""A seed for all that a source draws, or one for each kind of its draws (as `weights.seeds.Seeds` names them)."""
+
+
+def one(seed: Seed) -> int:
+    """The seed of a source that has one kind of draws."""
+    return seed if isinstance(seed, int) else seed["transform"]
 
 
 class Source(Protocol):
@@ -23,13 +30,13 @@ class Source(Protocol):
     batch_size: int
 
     @property
-    def seed(self) -> int:
+    def seed(self) -> Seed:
         """What its random choices follow from, with a record's number."""
 
     def batch(self, first: int) -> Batch:
         """Records `first` to `first + batch_size - 1` as float32 CPU tensors, one a top."""
 
-    def reseed(self, seed: int) -> None:
+    def reseed(self, seed: Seed) -> None:
         """Let the random choices follow from another seed."""
 
     def close(self) -> None:
@@ -71,7 +78,7 @@ class Feed:
         self._position += self._source.batch_size
         return batch
 
-    def reseed(self, seed: int) -> None:
+    def reseed(self, seed: Seed) -> None:
         """Let the random choices from the next batch on follow from another seed."""
         self.load_state({"position": self._position, "seed": seed})
 
@@ -83,7 +90,8 @@ class Feed:
         """Go on where `state` was taken, with the same random choices."""
         self._thread.stop()
         self._position = int(state["position"])
-        self._source.reseed(int(state["seed"]))
+        seed = state["seed"]
+        self._source.reseed(seed if isinstance(seed, dict) else int(seed))
 
     def close(self) -> None:
         """End the thread and close the files; a second call does nothing."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proto2torch.data.feed import Batch, Feed
+from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, tops
 from proto2torch.errors import DataError
 from proto2torch.files import resolve
@@ -48,8 +48,8 @@ class HDF5Source:
         self.shapes: list[Shape] = [(self.batch_size, *item) for item in items]
         self._loaded: tuple[int, Rows] | None = None
 
-    def reseed(self, seed: int) -> None:
-        self.seed = seed
+    def reseed(self, seed: Seed) -> None:
+        self.seed = one(seed)
 
     def close(self) -> None:
         self._loaded = None

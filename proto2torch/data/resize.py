@@ -2,7 +2,8 @@
 
 A pixel of the result lies at (d + 0.5)·scale - 0.5 of the source. Its two weights an axis are rounded to 1/2048. Along
 a row the weighted sum is exact; of the sums of two rows the low 4 bits go, each is weighted and loses 16 bits, and both
-together are rounded by 2 bits: 22 in all. Where both axes shrink to exactly half, the mean of each 2 x 2 pixels is taken instead.
+together are rounded by 2 bits: 22 in all.
+Where both axes shrink to exactly half, the mean of each 2 x 2 pixels is taken instead.
 """
 
 from __future__ import annotations

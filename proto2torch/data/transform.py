@@ -36,7 +36,7 @@ class Transform:
         self._p: Any = definition.message.transform_param
         self._random_crop = phase == "TRAIN" and self._p.crop_size > 0
         self._draws = _Draws(seed, int(self._p.mirror) + 2 * int(self._random_crop))
-        self._mean = self._read_mean()
+        self._mean = read_mean(definition)
 
     @property
     def seed(self) -> int:
@@ -106,30 +106,36 @@ class Transform:
             top, left = spare_rows // 2, spare_columns // 2
         return slice(None), slice(top, top + crop), slice(left, left + crop)
 
-    def _read_mean(self) -> NDArray[np.float32] | None:
-        """(C, H, W) of mean_file, (C, 1, 1) or (1, 1, 1) of mean_value, or None."""
-        p = self._p
-        if p.mean_file and p.mean_value:
-            raise self._error("mean_file and mean_value exclude each other", "mean_value")
-        if not p.mean_file:
-            return np.array(p.mean_value, np.float32).reshape(-1, 1, 1) if p.mean_value else None
-        path = resolve(p.mean_file, self._where("mean_file").file)
-        try:
-            mean = blobproto.read(path)
-        except DataError as error:
-            raise self._error(f"mean_file {path!r}: {error.message}", "mean_file") from error
-        if mean.ndim == 4 and mean.shape[0] == 1:
-            mean = mean[0]
-        if mean.ndim != 3:
-            message = f"expected a mean of shape (C, H, W) or (1, C, H, W) in {p.mean_file!r}. Received: {mean.shape}"
-            raise self._error(message, "mean_file")
-        return np.ascontiguousarray(mean, np.float32)
-
     def _where(self, field: str) -> Any:
         return self._definition.where(f"transform_param.{field}")
 
     def _error(self, message: str, field: str) -> DataError:
         return DataError(message, where=self._where(field))
+
+
+def read_mean(definition: LayerDefinition) -> NDArray[np.float32] | None:
+    """What a layer subtracts: (C, H, W) of mean_file, (C, 1, 1) or (1, 1, 1) of mean_value, or None.
+
+    Raises:
+        DataError: both are given, or mean_file cannot be read or is not one image.
+    """
+    p, where = definition.message.transform_param, definition.where("transform_param.mean_file")
+    if p.mean_file and p.mean_value:
+        where = definition.where("transform_param.mean_value")
+        raise DataError("mean_file and mean_value exclude each other", where=where)
+    if not p.mean_file:
+        return np.array(p.mean_value, np.float32).reshape(-1, 1, 1) if p.mean_value else None
+    path = resolve(p.mean_file, where.file)
+    try:
+        mean = blobproto.read(path)
+    except DataError as error:
+        raise DataError(f"mean_file {path!r}: {error.message}", where=where) from error
+    if mean.ndim == 4 and mean.shape[0] == 1:
+        mean = mean[0]
+    if mean.ndim != 3:
+        message = f"expected a mean of shape (C, H, W) or (1, C, H, W) in {p.mean_file!r}. Received: {mean.shape}"
+        raise DataError(message, where=where)
+    return np.ascontiguousarray(mean, np.float32)
 
 
 class _Draws:

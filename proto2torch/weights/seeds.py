@@ -27,6 +27,10 @@ class Seeds:
     windows: int | None = None
     """Seed of WindowData's choice of windows."""
 
+    def given(self) -> dict[str, int]:
+        """Those that the layer drew, by name."""
+        return {name: word for name, word in vars(self).items() if word is not None}
+
 
 def data_layer_draws(definition: LayerDefinition, phase: str, stream: Stream) -> Seeds:
     """Take the words that this layer takes at its construction in Caffe; no word for a layer that is no data layer.

@@ -17,8 +17,6 @@ from .records import GOLDEN, data_layer, datum, pictures, write_lmdb
 
 TOOLS = GOLDEN / "tools"
 UNCOVERED = {
-    "data_7": "ImageData layers cannot be fed",
-    "data_8": "ImageData layers cannot be fed",
 }
 """Cases of layers and backends that are refused, and how; a case leaves this table when it is no longer refused."""
 
