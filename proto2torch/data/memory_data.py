@@ -89,7 +89,7 @@ class MemoryFeed(Feed):
             images: (n, C, H, W), n a multiple of the batch size; an array or a tensor.
             labels: (n,), or any shape of n values.
         """
-        self._memory.hold(_float(images), _float(labels).reshape(len(labels), -1))
+        self._memory.hold(_float(images), _float(labels))
         self.load_state({**self.state(), "position": 0})
 
     def add(self, images: Any, labels: Any) -> None:

@@ -16,8 +16,7 @@ from proto2torch.prototxt.schema import new
 from .records import GOLDEN, data_layer, datum, pictures, write_lmdb
 
 TOOLS = GOLDEN / "tools"
-UNCOVERED = {
-}
+UNCOVERED = {}
 """Cases of layers and backends that are refused, and how; a case leaves this table when it is no longer refused."""
 
 

@@ -30,9 +30,9 @@ def copy_of_caffes(folder: Path) -> Path:
 
 
 def test_caffes_leveldb_holds_the_records_of_its_lmdb() -> None:
-    with lmdb.open(str(GOLDEN / "tools" / "lmdb_raw"), readonly=True, lock=False) as environment:
-        with environment.begin() as transaction:
-            assert ours(CAFFE) == list(transaction.cursor())
+    folder = str(GOLDEN / "tools" / "lmdb_raw")
+    with lmdb.open(folder, readonly=True, lock=False) as environment, environment.begin() as transaction:
+        assert ours(CAFFE) == list(transaction.cursor())
 
 
 def test_over_and_over_from_any_record() -> None:
