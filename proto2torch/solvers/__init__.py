@@ -1,4 +1,15 @@
 """Caffe's solvers: one update rule a file, learning-rate policies, and the checked view of a solver file.
 
-The rules are ordinary `torch.optim.Optimizer`s. `definition` and `policies` do not import torch.
+The rules are ordinary `torch.optim.Optimizer`s, to be used by themselves too, with groups, `state_dict` and closures:
+
+    from proto2torch.solvers.adam import Adam
+    from proto2torch.solvers.policies import Step
+    from proto2torch.solvers.schedulers import PolicyLR
+
+    optimizer = Adam([{"params": weights}, {"params": biases, "lr_mult": 2, "decay_mult": 0}], lr=0.001, momentum=0.9)
+    scheduler = PolicyLR(optimizer, Step(base_lr=0.001, gamma=0.1, stepsize=1000))
+
+They are `foreach` throughout: one call for all tensors of a group. There is no fused or capturable form: the rates are
+numbers on the host, so that a step starts a few kernels and waits for nothing, but a captured CUDA graph would keep the
+rate it was captured with. `definition` and `policies` do not import torch.
 """

@@ -21,7 +21,7 @@ _NUMBERS = (
     *("delta", "weight_decay", "clip_gradients"),
 )
 
-_WITH_GAMMA = ("step", "exp", "inv", "multistep", "sigmoid")
+_WITH_GAMMA = ("step", "exp", "inv", "multistep", "sigmoid", "plateau")
 _WITH_STEPSIZE = ("step", "sigmoid")
 _WITHOUT_MOMENTUM = ("AdaGrad", "RMSProp")
 
@@ -78,3 +78,17 @@ def _policy(p: Any, report: Report) -> None:
         report("stepsize", f"stepsize of the {p.lr_policy} policy must be positive. Received: {p.stepsize}")
     if p.lr_policy == "poly" and p.max_iter == 0:
         report("max_iter", "max_iter of the poly policy must be positive. Received: 0")
+    if p.lr_policy == "multifixed":
+        _stages(p, report)
+    if p.lr_policy == "plateau" and not p.plateau_winsize:
+        report("plateau_winsize", "the plateau policy needs at least one plateau_winsize. Received: none")
+
+
+def _stages(p: Any, report: Report) -> None:
+    rates, ends = len(p.stagelr), len(p.stageiter)
+    if rates != ends or not rates:
+        received = f"{rates} stagelr, {ends} stageiter"
+        report(
+            "stagelr",
+            f"the multifixed policy needs one stageiter for each stagelr, and at least one. Received: {received}",
+        )

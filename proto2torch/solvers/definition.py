@@ -31,7 +31,11 @@ _POLICY_FIELDS: dict[str, tuple[str, ...]] = {
     "multistep": ("gamma", "stepvalue"),
     "poly": ("power", "max_iter"),
     "sigmoid": ("gamma", "stepsize"),
+    "multifixed": ("stagelr", "stageiter"),
+    "plateau": ("gamma", "plateau_winsize"),
 }
+_OF_FORKS = ("stagelr", "stageiter", "plateau_winsize")
+"""Fields of forks that are understood: those of their learning-rate policies."""
 _NETS = ("net_param", "train_net_param", "test_net_param")
 """The fields that hold whole nets, which are checked where they are read."""
 
@@ -52,6 +56,9 @@ class SolverDefinition:
     power: float
     stepsize: int
     stepvalue: tuple[int, ...]
+    stagelr: tuple[float, ...]
+    stageiter: tuple[int, ...]
+    plateau_winsize: tuple[int, ...]
     momentum: float
     momentum2: float
     rms_decay: float
@@ -103,7 +110,7 @@ def read(document: Document) -> SolverDefinition:
     def report(field: str, text: str, known: Any = (), received: str = "") -> None:
         problems.append(SolverError(text, where=document.where(field), hint=did_you_mean(received, known)))
 
-    problems.extend(forks.refused(document.message, document.where, skip=_NETS))
+    problems.extend(forks.refused(document.message, document.where, _OF_FORKS, skip=_NETS))
     checks.run(document.message, report, rules=HYPERPARAMETERS, policies=POLICIES)
     train = sources.train(document, report)
     tests = sources.tests(document, report)
@@ -130,6 +137,9 @@ def _definition(document: Document, train: NetSource, tests: tuple[NetSource, ..
         tests=tests,
         hyperparameters=HYPERPARAMETERS[p.type],
         stepvalue=tuple(p.stepvalue),
+        stagelr=tuple(p.stagelr),
+        stageiter=tuple(p.stageiter),
+        plateau_winsize=tuple(p.plateau_winsize),
         clip_gradients=float32(p.clip_gradients) if p.clip_gradients >= 0 else None,
         snapshot_hdf5=p.snapshot_format == p.HDF5,
         random_seed=p.random_seed & 0xFFFFFFFF if p.random_seed >= 0 else None,

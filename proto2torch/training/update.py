@@ -48,8 +48,8 @@ class Update:
     def _rate(self, iteration: int, display: bool) -> float:
         step = self.policy.current_step
         rate = self.policy.rate(iteration)
-        if self._definition.lr_policy == "multistep" and self.policy.current_step != step:
-            self._log(f"MultiStep Status: Iteration {iteration}, step = {self.policy.current_step}")
+        if self.policy.status and self.policy.current_step != step:
+            self._log(f"{self.policy.status} Status: Iteration {iteration}, step = {self.policy.current_step}")
         if display:
             self._log(f"Iteration {iteration}, lr = {shown(rate)}")
         return rate

@@ -122,7 +122,10 @@ def test_what_caffe_refuses_is_refused(more, words):
 @pytest.mark.parametrize(
     "fields, words",
     [
-        ("", "lr_policy must be one of fixed, step, exp, inv, multistep, poly, sigmoid. Received: nothing"),
+        (
+            "",
+            "lr_policy must be one of fixed, step, exp, inv, multistep, poly, sigmoid, multifixed, plateau. Received: nothing",
+        ),
         ('lr_policy: "fix"', "Received: 'fix'"),
         ('lr_policy: "step" gamma: 0.1', "stepsize of the step policy must be positive. Received: 0"),
         (
@@ -183,3 +186,28 @@ def test_an_override_that_cannot_be_is_refused(overrides, words):
     with pytest.raises(SolverError) as caught:
         read(**overrides)
     assert words in str(caught.value)
+
+
+def test_policies_of_forks_are_understood():
+    d = read('lr_policy: "multifixed" stagelr: 0.1 stagelr: 0.01 stageiter: 5 stageiter: 9', 'net: "a.prototxt"\n')
+    assert [d.policy().rate(i) for i in (5, 6, 20)] == pytest.approx([0.1, 0.01, 0.01])
+    d = read('lr_policy: "plateau" base_lr: 1 gamma: 0.5 plateau_winsize: 2', 'net: "a.prototxt"\n')
+    assert d.policy().rate(1) == 1.0 and d.plateau_winsize == (2,)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        (
+            'lr_policy: "multifixed" stagelr: 0.1',
+            "one stageiter for each stagelr, and at least one. Received: 1 stagelr, 0 stageiter",
+        ),
+        ('lr_policy: "plateau" gamma: 0.5', "needs at least one plateau_winsize. Received: none"),
+        (
+            'lr_policy: "plateau" gamma: -1 plateau_winsize: 3',
+            "gamma of the plateau policy must not be negative. Received: -1",
+        ),
+    ],
+)
+def test_policies_of_forks_are_checked(fields, message):
+    assert message in str(refused(fields, 'net: "a.prototxt"\n'))

@@ -9,7 +9,7 @@ import pytest
 
 from proto2torch.errors import SolverError
 from proto2torch.solvers.numbers import float32, shown
-from proto2torch.solvers.policies import Exp, Fixed, Inv, MultiStep, Poly, Sigmoid, Step
+from proto2torch.solvers.policies import Exp, Fixed, Inv, MultiFixed, MultiStep, Plateau, Poly, Sigmoid, Step
 
 from .plain_net import CASES, DATA
 from .test_rules import policy_of
@@ -75,3 +75,30 @@ def test_peeking_moves_nothing():
 def test_poly_has_no_rate_beyond_its_end():
     with pytest.raises(SolverError, match="Received: iteration 11"):
         Poly(0.1, power=0.5, max_iter=10).rate(11)
+
+
+def test_multifixed_holds_each_rate_to_the_end_of_its_stage():
+    policy = MultiFixed(0.0, stagelr=(0.1, 0.02, 0.003), stageiter=(2, 4, 6))
+    rates = [policy.rate(iteration) for iteration in range(9)]
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.02, 0.02, 0.003, 0.003, 0.003, 0.003])
+
+
+def test_plateau_drops_where_the_loss_has_rested_for_its_window():
+    policy = Plateau(1.0, gamma=0.5, plateau_winsize=(2, 3))
+    rates = []
+    for iteration, loss in enumerate([5.0, 4.0, 4.0, 4.0, 3.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0]):
+        policy.observe(loss)
+        rates.append(policy.rate(iteration))
+    # lowest at 1: a step at 3; lowest again at 4: a step at 7; no third window
+    assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
+    assert policy.state() == {"minimum_loss": 3.0, "last_event": 7}
+
+
+def test_plateau_goes_on_from_its_state():
+    first = Plateau(1.0, gamma=0.5, plateau_winsize=(3,))
+    first.observe(2.0)
+    first.rate(4)
+    second = Plateau(1.0, gamma=0.5, plateau_winsize=(3,))
+    second.load_state(first.state())
+    second.observe(9.0)
+    assert [second.rate(6), second.rate(7)] == [1.0, 0.5]
