@@ -184,14 +184,16 @@ class PythonLayer(nn.Module):
     def compute(self, bottoms: Sequence[Any], blobs: Sequence[Any]) -> list[Any]:
         """The user's forward on arrays. The tops may have another first extent than `lay_out` said, nothing else."""
         shapes = [array.shape for array in bottoms]
-        tops = self._reshape(shapes)
-        expected = self._laid_out.setdefault(tuple(shape[1:] for shape in shapes), tops)
-        if [shape[1:] for shape in tops] != [shape[1:] for shape in expected]:
-            name = self.of[1]
-            message = f"{name} may change the first extent of its tops alone. Expected: {expected}. Received: {tops}"
-            raise RunError(message, where=self.where)
+        self._reshape(shapes)
         self._fill(bottoms, blobs)
-        return self._forward()
+        tops = self._forward()
+        made = [top.shape for top in tops]
+        expected = self._laid_out.setdefault(tuple(shape[1:] for shape in shapes), made)
+        if [shape[1:] for shape in made] != [shape[1:] for shape in expected]:
+            name = self.of[1]
+            message = f"{name} may change the first extent of its tops alone. Expected: {expected}. Received: {made}"
+            raise RunError(message, where=self.where)
+        return tops
 
     def produce(self) -> list[Any]:
         """The user's forward without bottoms."""
