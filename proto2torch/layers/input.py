@@ -46,7 +46,6 @@ class DataLayer(Layer):
 class Data(DataLayer, type="Data", param="data_param"):
     """Images and labels from a database of Datums."""
 
-    messages = ("transform_param",)
     tops_allowed = (1, 2)
 
 
