@@ -19,6 +19,8 @@ from .reference import LAYERS, Array, Layer, Refused, Shape
 from .splitting import insert_splits
 
 FLOAT32 = 2.0**-23
+AUTOMATIC = "(automatic)"
+"""How the tops begin that losses make which list none; each is a blob by itself."""
 
 
 @dataclass
@@ -70,7 +72,8 @@ def selected(message: Any, phase: str) -> bool:
 class Interpreter:
     """A net of the reference.
 
-    `shapes` replaces the shapes of inputs; `noise` draws what float32 rounds away, to see which results hang on it.
+    `shapes` replaces the shapes of inputs. With `noise` everything is float32, with errors of its size drawn on top: what
+    results differ by between such runs, float32 cannot tell.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Interpreter:
         noise: np.random.Generator | None = None,
     ) -> None:
         self.net, self.phase, self.noise = net, phase, noise
+        self.dtype = np.float64 if noise is None else np.float32
         self.data: dict[str, Array] = {}
         self.diff: dict[str, Array] = {}
         self.shapes: dict[str, Shape] = {}
@@ -103,9 +107,9 @@ class Interpreter:
             self._add_input(message, shapes)
             return
         layer = LAYERS[message.type](message, self.phase)
-        bottoms, tops = list(message.bottom), list(message.top) or ["(automatic)"] * layer.loss
+        bottoms, tops = list(message.bottom), list(message.top) or [f"{AUTOMATIC}{len(self.steps)}"] * layer.loss
         for i, top in enumerate(tops):
-            if top in self.shapes and top != "(automatic)" and not (i < len(bottoms) and bottoms[i] == top):
+            if top in self.shapes and not (i < len(bottoms) and bottoms[i] == top):
                 raise Refused(f"{top} produced by multiple sources")
         known = [self.shapes[name] for name in bottoms]
         self.shapes.update(zip(tops, layer.tops(*known), strict=True))
@@ -125,7 +129,7 @@ class Interpreter:
 
     def _track(self, bottoms: Sequence[str], tops: Sequence[str]) -> None:
         self.outputs = [name for name in self.outputs if name not in bottoms]
-        self.outputs += [name for name in tops if name != "(automatic)" and name not in self.outputs]
+        self.outputs += [name for name in tops if not name.startswith(AUTOMATIC) and name not in self.outputs]
 
     def _parameter(self, step: int, index: int, message: Any, shape: Shape) -> Parameter:
         if index >= len(message.param):
@@ -185,18 +189,17 @@ class Interpreter:
             step.layer.blobs = []
             for i, parameter in enumerate(step.parameters):
                 if parameter.owner is None:
-                    step.layer.blobs.append(np.array(values[at, i], dtype=np.float64).reshape(parameter.shape))
+                    step.layer.blobs.append(np.array(values[at, i], dtype=self.dtype).reshape(parameter.shape))
                 else:
                     step_index, index = parameter.owner
                     step.layer.blobs.append(self.steps[step_index].layer.blobs[index].reshape(parameter.shape))
 
     def forward(self, inputs: Mapping[str, Array]) -> float:
         """Fill `data` and return the objective."""
-        self.data = {name: np.array(value, dtype=np.float64) for name, value in inputs.items()}
+        self.data = {name: np.array(value, dtype=self.dtype) for name, value in inputs.items()}
         self.loss = 0.0
         for step in self.steps:
-            for name, top in zip(step.tops, self._run(step), strict=True):
-                self.data[name] = top
+            self.data.update(zip(step.tops, self._run(step), strict=True))
             for weight, name in zip(step.weights, step.tops, strict=True):
                 self.loss += weight * float(self.data[name].sum()) if weight else 0.0
         return self.loss
@@ -208,17 +211,16 @@ class Interpreter:
         tops = list(y) if isinstance(y, tuple) else [y]
         return tops if step.layer.exact else [self._rounded(np.asarray(a), step) for a in tops]
 
-    def _rounded(self, a: Array, step: Step) -> Array:
-        """`a` with errors such as float32 makes; whole numbers have none."""
-        if self.noise is None or not np.isfinite(a).all() or (a == np.round(a)).all():
-            return a
-        if step.layer.by_value:
-            return a * (1 + FLOAT32 * np.sin(a * 1e6))
-        return a * (1 + FLOAT32 * self.noise.standard_normal(a.shape))
+    def _rounded(self, a: Array, step: Step, diff: bool = False) -> Array:
+        """`a` with errors such as float32 makes; whole numbers, which may be labels, have none, save in diffs."""
+        if self.noise is None or (not diff and (a == np.round(a)).all()):
+            return a.astype(self.dtype)
+        errors = np.sin(a * 1e6) if step.layer.by_value and not diff else self.noise.standard_normal(a.shape)
+        return (a * (1 + FLOAT32 * errors)).astype(self.dtype)
 
     def backward(self) -> dict[tuple[int, int], Array]:
         """Fill `diff`, and return the gradient of every blob that learns, by its owner."""
-        self.diff = {name: np.zeros(a.shape) for name, a in self.data.items()}
+        self.diff = {name: np.zeros(a.shape, self.dtype) for name, a in self.data.items()}
         gradients = {at: np.zeros(self.steps[at[0]].parameters[at[1]].shape) for at in self.learning}
         for step in self.steps:
             for weight, name in zip(step.weights, step.tops, strict=True):
@@ -232,7 +234,7 @@ class Interpreter:
     def _back(self, at: int, gradients: dict[tuple[int, int], Array]) -> None:
         step = self.steps[at]
         x, y = ([self.data[name] for name in names] for names in (step.bottoms, step.tops))
-        dy = [self._rounded(self.diff[name], step) for name in step.tops]
+        dy = [self._rounded(self.diff[name], step, diff=True) for name in step.tops]
         if not step.layer.has_backward:
             if any(step.bottom_need):
                 raise Refused(f"{step.type} has no backward")
@@ -244,10 +246,10 @@ class Interpreter:
             if need and i in step.layer.takes_no_gradient:
                 raise Refused(f"{step.type} cannot back-propagate to bottom {i}")
             if need and dx is not None:
-                self.diff[name] = self._rounded(np.asarray(dx), step)
+                self.diff[name] = self._rounded(np.asarray(dx), step, diff=True)
         for i, diff in enumerate(step.layer.diffs):
             if step.parameters[i].lr_mult != 0 or self.net.force_backward:
                 total = gradients[step.parameters[i].owner or (at, i)]
                 if step.layer.overwrites(i, *(a.shape for a in x)):
                     total[...] = 0
-                total += self._rounded(np.asarray(diff), step).reshape(total.shape)
+                total += self._rounded(np.asarray(diff), step, diff=True).reshape(total.shape)
