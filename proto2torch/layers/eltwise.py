@@ -26,6 +26,12 @@ class Eltwise(Layer, type="Eltwise", param="eltwise_param"):
         if coeff and self.p.operation == PROD:
             raise self.error("coeff holds for SUM, not for PROD", "coeff")
 
+    @property
+    def backward_reads(self) -> frozenset[str]:  # type: ignore[override]
+        """The quotient of the unstable product reads the top."""
+        unstable = self.p.operation == PROD and not self.p.stable_prod_grad
+        return frozenset({"top"}) if unstable else frozenset()
+
     def shapes(self, *x: Shape) -> list[Shape]:
         for i, other in enumerate(x):
             if other != x[0]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import proto2torch as p2t
 from proto2torch.errors import NetError
 
 from .nets import Case, forward_line, run
@@ -109,6 +110,21 @@ def test_the_gradient_of_a_product() -> None:
     with np.errstate(invalid="ignore"):
         np.testing.assert_allclose(unstable, [A * B * C / v for v in (A, B, C)])
     assert np.isnan(unstable[0][3])
+
+
+OVERWRITTEN = """
+force_backward: true
+layer { name: "a" type: "Input" top: "a" top: "b" input_param { shape { dim: 4 } } }
+layer { name: "product" type: "Eltwise" bottom: "a" bottom: "b" top: "c"
+        eltwise_param { operation: PROD stable_prod_grad: %s } }
+layer { name: "tanh" type: "TanH" bottom: "c" top: "c" loss_weight: 1 }
+"""
+
+
+def test_a_quotient_of_a_product_that_was_written_over_is_refused() -> None:
+    p2t.load(text=OVERWRITTEN % "true", phase="TRAIN")
+    with pytest.raises(NetError, match="works in place on 'c', which the backward of this Eltwise reads"):
+        p2t.load(text=OVERWRITTEN % "false", phase="TRAIN")
 
 
 def test_what_eltwise_refuses() -> None:
