@@ -1,7 +1,7 @@
-"""Data layers: what feeds a net.
+"""What feeds a net: data layers, and the same sources as PyTorch datasets.
 
 `open` gives the feed of a layer, `Feed.next()` its batches. A type of data layer is one module here and a line in
-`_FEEDS`.
+`_FEEDS`. `LMDB`, `LevelDB`, `ImageList` and `HDF5` are datasets for a DataLoader; `from_iterable` goes the other way.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proto2torch.data import database, dummy_data, hdf5_data, image_data, memory_data, window_data
+from proto2torch.data.datasets import HDF5, ImageList
+from proto2torch.data.datasets import LevelDBDataset as LevelDB
+from proto2torch.data.datasets import LMDBDataset as LMDB
 from proto2torch.data.feed import Feed
+from proto2torch.data.iterable import from_iterable
 from proto2torch.errors import UnsupportedError
 from proto2torch.prototxt.document import LayerDefinition
 
-__all__ = ["Feed", "open"]
+__all__ = ["HDF5", "LMDB", "Feed", "ImageList", "LevelDB", "from_iterable", "open"]
 
 _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
     "Data": database.open_feed,

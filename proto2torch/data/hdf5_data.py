@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from proto2torch.data import hdf5_file
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, tops
 from proto2torch.errors import DataError
@@ -83,8 +83,10 @@ class HDF5Source:
     def _load(self, file: int) -> Rows:
         if self._loaded is None or self._loaded[0] != file:
             self._loaded = None  # not two files in memory at once
-            with self._open(self._files[file]) as contents:
-                rows = [contents[top][()].astype(np.float32, copy=False) for top in self._definition.message.top]
+            path, where = self._files[file], self._definition.where("hdf5_data_param.source")
+            with hdf5_file.opened(path, where) as contents:
+                sets = [hdf5_file.dataset(contents, top, path, where) for top in self._definition.message.top]
+                rows = [found[()].astype(np.float32, copy=False) for found in sets]
             self._loaded = file, rows
         return self._loaded[1]
 
@@ -112,38 +114,16 @@ class HDF5Source:
     def _survey(self) -> tuple[list[int], list[Shape]]:
         """The number of rows of each file, and the shape of a row of each top."""
         lengths, items = [], None
+        where, names = self._definition.where("hdf5_data_param.source"), list(self._definition.message.top)
         for path in self._files:
-            with self._open(path) as contents:
-                shapes = [self._dataset(contents, path, top).shape for top in self._definition.message.top]
-            counts = {shape[0] for shape in shapes}
-            if len(counts) != 1 or 0 in counts:
-                message = f"the data sets of {path!r} must have the same number of rows, at least 1."
-                raise self._error(f"{message} Received: shapes {_join(shapes)}")
-            received = [shape[1:] for shape in shapes]
+            with hdf5_file.opened(path, where) as contents:
+                lengths.append(hdf5_file.rows(contents, names, path, where))
+                received = [tuple(contents[name].shape[1:]) for name in names]
             items = items or received
             if received != items:
                 message = f"rows must have one shape in all files. Expected: {_join(items)}, as in {self._files[0]!r}."
                 raise self._error(f"{message} Received: {_join(received)} in {path!r}")
-            lengths.append(shapes[0][0])
         return lengths, items or []
-
-    def _open(self, path: str) -> Any:
-        try:
-            return h5py.File(path, "r")
-        except OSError as error:
-            if isinstance(error, FileNotFoundError):
-                raise self._error(f"the HDF5 file {path!r}, which {self._p.source!r} lists, does not exist") from error
-            raise self._error(f"cannot read the HDF5 file {path!r}: {error}") from error
-
-    def _dataset(self, contents: Any, path: str, top: str) -> Any:
-        dataset = contents.get(top)
-        if not isinstance(dataset, h5py.Dataset):
-            held = ", ".join(sorted(contents)) or "nothing"
-            raise self._error(f"{path!r} has no data set {top!r}, the name of a top; it holds {held}", "top")
-        if dataset.dtype.kind not in "fiu" or not dataset.shape:
-            message = f"the data set {top!r} of {path!r} must hold rows of numbers."
-            raise self._error(f"{message} Received: {dataset.dtype}, shape {dataset.shape}")
-        return dataset
 
     def _error(self, message: str, field: str = "hdf5_data_param.source", hint: str | None = None) -> DataError:
         return DataError(message, where=self._definition.where(field), hint=hint)

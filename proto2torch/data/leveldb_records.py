@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
+from typing import Protocol
 
 from proto2torch.data import leveldb_log
 from proto2torch.data.leveldb_log import TableFile, Version
 from proto2torch.data.leveldb_table import DELETION, Corrupt, Record, Table
 from proto2torch.errors import DataError, Where
 
+_OPEN = 8
 _ENDINGS = (".ldb", ".sst")
-Run = Callable[[], Iterator[Record]]
-"""Records in order, each key once or with its newest sequence number first."""
 
 
 class LevelDBRecords:
@@ -49,6 +51,20 @@ class LevelDBRecords:
                 record = self._advance() or self._advance()
                 assert record is not None  # a database has one record at least
                 yield memoryview(record.key), record.value
+
+    def keys(self) -> list[bytes]:
+        """All keys in order, which takes a pass over the whole."""
+        with self._named():
+            keys = [record.key for record in self._records()]
+        self._count = len(keys)
+        return keys
+
+    def get(self, key: bytes) -> memoryview | None:
+        """The value of a key, None where there is none."""
+        with self._named():
+            found = [record for run in self._runs if (record := run.find(key)) is not None]
+        newest = max(found, key=lambda record: record.sequence, default=None)
+        return None if newest is None or newest.kind == DELETION else newest.value
 
     def close(self) -> None:
         """Let go of the files; a second call does nothing."""
@@ -81,9 +97,9 @@ class LevelDBRecords:
     def _records(self) -> Iterator[Record]:
         """The newest record of each key, those that are gone left out."""
         if len(self._runs) == 1:
-            merged = self._runs[0]()
+            merged = iter(self._runs[0])
         else:
-            merged = heapq.merge(*(run() for run in self._runs), key=lambda record: (record.key, -record.sequence))
+            merged = heapq.merge(*self._runs, key=lambda record: (record.key, -record.sequence))
         before: bytes | None = None
         for record in merged:
             if record.key != before and record.kind != DELETION:
@@ -101,6 +117,48 @@ class LevelDBRecords:
             name = os.path.basename(os.fsdecode(error.filename)) if error.filename else "a file"
             message = f"cannot read {name} of the LevelDB {self._folder!r}: {reason}"
             raise DataError(message, where=self._where) from error
+
+
+class Run(Protocol):
+    """Records in order, each key once or with its newest sequence number first."""
+
+    def __iter__(self) -> Iterator[Record]:
+        """All of them."""
+
+    def find(self, key: bytes) -> Record | None:
+        """The newest record of a key."""
+
+
+class Tables:
+    """Tables that follow one another; a few are open at a time."""
+
+    def __init__(self, files: list[tuple[TableFile, str]]) -> None:
+        self._files = files
+        self._open = lru_cache(maxsize=_OPEN)(Table)
+
+    def __iter__(self) -> Iterator[Record]:
+        for _, path in self._files:
+            yield from Table(path)
+
+    def find(self, key: bytes) -> Record | None:
+        place = bisect_left(self._files, key, key=lambda file: file[0].largest)
+        if place == len(self._files) or key < self._files[place][0].smallest:
+            return None
+        return self._open(self._files[place][1]).find(key)
+
+
+class Recent:
+    """Records that are only in a log yet."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self._records = sorted(records, key=lambda record: (record.key, -record.sequence))
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def find(self, key: bytes) -> Record | None:
+        place = bisect_left(self._records, key, key=lambda record: record.key)
+        return self._records[place] if self._records[place : place + 1] and self._records[place].key == key else None
 
 
 def check_unlocked(folder: str, where: Where) -> None:
@@ -142,17 +200,11 @@ def _runs(folder: str, version: Version) -> list[Run]:
     else:
         groups = [[table] for table in version.levels.get(0, {}).values()]
         groups += [sorted(version.levels[n].values(), key=lambda t: t.smallest) for n in version.levels if n]
-    runs = [_chain([paths[table.number] for table in group]) for group in groups]
+    runs: list[Run] = [Tables([(table, paths[table.number]) for table in group]) for group in groups]
     recent = [record for path in _logs(folder, version) for record in leveldb_log.batches(path)]
     if recent:
-        recent.sort(key=lambda record: (record.key, -record.sequence))
-        runs.append(lambda: iter(recent))
+        runs.append(Recent(recent))
     return runs
-
-
-def _chain(paths: Iterable[str]) -> Run:
-    """Tables one after the other; only one is open at a time."""
-    return lambda: (record for path in paths for record in Table(path))
 
 
 def _table_path(folder: str, table: TableFile) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -60,9 +61,22 @@ class Table:
         try:
             _, at = _handle(self._data, len(self._data) - _FOOTER)
             index, _ = _handle(self._data, at)
-            self.handles = [_handle(value, 0)[0] for _, value in self.entries(self.block(index))]
+            places = [(key[:-8], _handle(value, 0)[0]) for key, value in self.entries(self.block(index))]
         except wire.Malformed as error:
             raise self._corrupt(f"its index is damaged ({error.reason})") from error
+
+        self._last = [key for key, _ in places]  # no block has a later key
+        self.handles = [handle for _, handle in places]
+        self._kept: tuple[int, list[Record]] = (-1, [])  # the block that `find` read last
+
+    def find(self, key: bytes) -> Record | None:
+        """The newest record of a key."""
+        number = bisect_left(self._last, key)
+        if number == len(self.handles):
+            return None
+        if self._kept[0] != number:
+            self._kept = number, list(self.records(self.handles[number]))
+        return next((record for record in self._kept[1] if record.key == key), None)
 
     def __iter__(self) -> Iterator[Record]:
         for handle in self.handles:

@@ -40,8 +40,7 @@ class LMDBRecords:
 
         The views are valid as long as the records are open.
         """
-        if os.getpid() != self._pid:  # a child of a fork: another thread may have left the cursor half way
-            self._begin()
+        self._own()
         try:
             self._seek(first % self._count)
             for _ in range(count):
@@ -51,6 +50,23 @@ class LMDBRecords:
             raise self._damaged(error) from error
         if self._shared.environment.info()["last_txnid"] != self._transaction.id():
             raise DataError(f"the database {self._folder!r} was changed while it was read", where=self._where)
+
+    def keys(self) -> list[bytes]:
+        """All keys in order."""
+        self._own()
+        try:
+            return [bytes(key) for key in self._transaction.cursor().iternext(values=False)]
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
+
+    def get(self, key: bytes) -> memoryview | None:
+        """The value of a key, None where there is none."""
+        self._own()
+        try:
+            value: memoryview | None = self._transaction.get(key)
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
+        return value
 
     def close(self) -> None:
         """Give the database back; the last one to do so closes it. A second call does nothing."""
@@ -68,6 +84,10 @@ class LMDBRecords:
         except lmdb.Error as error:
             raise self._damaged(error) from error
         self._at = 0
+
+    def _own(self) -> None:
+        if os.getpid() != self._pid:  # a child of a fork: another thread may have left the cursor half way
+            self._begin()
 
     def _seek(self, number: int) -> None:
         if number < self._at:

@@ -21,6 +21,12 @@ class Records(Protocol):
     def take(self, first: int, count: int) -> Iterator[tuple[memoryview, memoryview]]:
         """`count` records from number `first` on. The views are valid as long as the records are open."""
 
+    def keys(self) -> list[bytes]:
+        """All keys in order."""
+
+    def get(self, key: bytes) -> memoryview | None:
+        """The value of a key, None where there is none."""
+
     def close(self) -> None:
         """Give back what is open; a second call does nothing."""
 

@@ -1,0 +1,78 @@
+"""Any iterable of batches in place of a data layer: a DataLoader, a list, a generator function's result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from proto2torch.data.feed import Batch, Seed
+from proto2torch.errors import DataError
+from proto2torch.ir.graph import Shape
+
+
+class IterableFeed:
+    """The batches of an iterable in order, over and over; a `Feed` to whoever takes batches from it.
+
+    Each batch is a mapping from the names of the tops to arrays or tensors, batch first; or a sequence in their order.
+    """
+
+    def __init__(self, batches: Iterable[Any], tops: Sequence[str]) -> None:
+        self._batches, self._tops = batches, tuple(tops)
+        self._iterator: Iterator[Any] = iter(batches)
+        self._given = 0
+        self._first: Batch | None = self._read()
+        self.shapes: list[Shape] = [tuple(part.shape) for part in self._first]
+
+    def next(self) -> Batch:
+        """The next batch: float32 CPU tensors in the order of the tops.
+
+        Raises:
+            DataError: a batch lacks a top, or the iterable gives no batch a second time.
+        """
+        batch, self._first = self._first if self._first is not None else self._read(), None
+        self._given += 1
+        return batch
+
+    def reseed(self, seed: Seed) -> None:
+        """The iterable makes its own choices."""
+
+    def state(self) -> dict[str, Any]:
+        """How many batches were taken."""
+        return {"given": self._given}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take as many batches as were taken; the iterable must give the same again."""
+        self._iterator, self._first, self._given = iter(self._batches), None, 0
+        for _ in range(int(state["given"])):
+            self.next()
+
+    def close(self) -> None:
+        """Let go of the iterable."""
+        self._iterator = iter(())
+
+    def _read(self) -> Batch:
+        batch = next(self._iterator, None)
+        if batch is None:
+            self._iterator = iter(self._batches)
+            batch = next(self._iterator, None)
+        if batch is None:
+            hint = "a generator gives its batches once: give a list or a DataLoader"
+            raise DataError("the iterable gives no batch (any more)", hint=hint)
+        return tuple(torch.as_tensor(part).detach().to("cpu", torch.float32) for part in self._parts(batch))
+
+    def _parts(self, batch: Any) -> list[Any]:
+        if isinstance(batch, Mapping):
+            missing = [top for top in self._tops if top not in batch]
+            if missing:
+                raise DataError(f"a batch must have {', '.join(self._tops)}. Received: {', '.join(map(str, batch))}")
+            return [batch[top] for top in self._tops]
+        if len(batch) != len(self._tops):
+            raise DataError(f"a batch must have {len(self._tops)} parts, one a top. Received: {len(batch)}")
+        return list(batch)
+
+
+def from_iterable(batches: Iterable[Any], tops: Sequence[str] = ("data", "label")) -> IterableFeed:
+    """A feed of the batches of any iterable, for `net.feeds`."""
+    return IterableFeed(batches, tops)
