@@ -9,6 +9,7 @@ Images are tensors (C, H, W), uint8 and blue before red as Caffe's nets expect t
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -86,10 +87,11 @@ class Database(Dataset[Item]):
 
     def close(self) -> None:
         """Close the database."""
-        self._records.close()
+        self._finalizer()
 
     def _open(self) -> None:
         self._records: Records = databases.open_records(self.path, self.backend)
+        self._finalizer = weakref.finalize(self, self._records.close)  # what is dropped closes itself
         self._keys = self._records.keys()
         self._parse = Parser()
 

@@ -33,7 +33,16 @@ def soft_link_to_an_external_one(file: Any, other: str) -> None:
     file["data"] = h5py.SoftLink("/away")
 
 
-@pytest.mark.parametrize("make", [external_link, external_storage, virtual, soft_link_to_an_external_one])
+def soft_link_beside_an_external_one(file: Any, other: str) -> None:
+    file["group/away"] = h5py.ExternalLink(other, "/data")
+    file["group/near"] = h5py.SoftLink("away")
+    file["data"] = h5py.SoftLink("/group/near")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [external_link, external_storage, virtual, soft_link_to_an_external_one, soft_link_beside_an_external_one],
+)
 def test_files_that_point_outside_themselves(tmp_path: Path, make: Callable[[Any, str], None]) -> None:
     other, path = str(tmp_path / "other.h5"), str(tmp_path / "a.h5")
     with h5py.File(other, "w") as file:
