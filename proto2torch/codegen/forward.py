@@ -88,10 +88,12 @@ class Forward:
             self._text[node.outputs[0]] = expression
             return
         names = [self._names[v.blob] for v in node.outputs]
-        if text != names[0] or len(names) > 1:
+        if not any(self._readers[v] for v in node.outputs):
+            self._lines.append(text)
+        elif text != names[0] or len(names) > 1:
             self._lines.append(f"{', '.join(names)} = {text}")
         self._text.update((v, _Expression(n)) for v, n in zip(node.outputs, names, strict=True))
-        if node.outputs[0] in self._memories.values():
+        if node.outputs and node.outputs[0] in self._memories.values():
             self._lines.append(f"{self._memory_names[f'{node.outputs[0].blob}_memory']}.append({names[0]}.detach())")
 
     def _memory(self, node: Node) -> str:

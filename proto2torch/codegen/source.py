@@ -63,12 +63,14 @@ def generate(net: Net, returns: Returns | None = None) -> Source:
     Names and keys are the same whatever is returned, save that a BatchNorm whose own value is asked for stands apart
     from its Scale.
     """
+    whole = returns is None
     returns = default_returns(net) if returns is None else list(returns)
     fused = fuse(net, keep=[v for _, v in returns])
     memories = overwritten(fused)
     codes = {node.index: _code(node, memories.get(node.index)) for node in fused.nodes}
     attributes = _attributes(fused, codes)
-    needed = _needed(fused, [v for _, v in returns])
+    roots = {i for i, code in codes.items() if whole and (code.counts or code.stateful)}
+    needed = _needed(fused, [v for _, v in returns], roots)
     nodes = [node for node in fused.nodes if node.index in needed]
     homes = _homes(fused, codes)
     used = [n for n in fused.nodes if homes.get(n.index) == n.index and _is_used(n, homes, needed)]
@@ -105,10 +107,11 @@ def _code(node: Node, memory: Value | None) -> Code:
     return Code(f"overwritten({{0}}, {function}, {slope}, {{memory}})")
 
 
-def _needed(net: Net, values: Sequence[Value]) -> set[int]:
+def _needed(net: Net, values: Sequence[Value], roots: set[int]) -> set[int]:
+    """The nodes that `values` or a root, which does more than make its tops, depend on."""
     wanted, needed = set(values), set()
     for node in reversed(net.nodes):
-        if any(v in wanted for v in node.outputs):
+        if node.index in roots or any(v in wanted for v in node.outputs):
             needed.add(node.index)
             wanted.update(node.inputs)
     return needed

@@ -11,7 +11,7 @@ from proto2torch.prototxt.document import LayerDefinition
 Shape = tuple[int, ...]
 
 AUTOMATIC = "(automatic)"
-"""The name Caffe gives to the top of a loss layer that lists none."""
+"""The name Caffe gives to the top of a loss layer that lists none; where there are several, how theirs begin."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def lower(
     Raises what is wrong with the net: one NetError, or all of them as Problems.
     """
     lowering = _Lowering(phase, registry, data_shapes, input_shapes or {})
+    lowering.taken.update(top for definition in net.layers for top in definition.message.top)
     for definition in net.layers:
         lowering.layer(definition)
     lowering.problems += lowering.sharing.problems
@@ -56,6 +57,7 @@ class _Lowering:
         self.notes: list[str] = []
         self.nodes: list[Node] = []
         self.blobs: dict[str, Value | None] = {}  # the last version of each blob; None where a layer failed
+        self.taken: set[str] = set()  # the names of all blobs, later ones too
         self.read: set[Value] = set()
         self.sharing = Sharing()
 
@@ -116,7 +118,8 @@ class _Lowering:
         self.nodes.append(Node(index, op, inputs, outputs, params, weights, (False,) * len(inputs), False))
 
     def _outputs(self, op: Any, inputs: tuple[Value, ...], shapes: Sequence[Shape]) -> tuple[Value, ...]:
-        names = list(op.definition.message.top) or ([AUTOMATIC] if op.loss else [])
+        named = list(op.definition.message.top)
+        names = named or [self._automatic() for _ in range(op.loss)]
         outputs = []
         for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
             inplace = i < len(inputs) and inputs[i].blob == name
@@ -125,9 +128,17 @@ class _Lowering:
             before = self.blobs.get(name)
             value = Value(name, before.version + 1 if before else 0, shape)
             outputs.append(value)
-            if name != AUTOMATIC:
+            if named:
                 self.blobs[name] = value
         return tuple(outputs)
+
+    def _automatic(self) -> str:
+        """A name for the top of a loss that lists none; no other blob has it."""
+        name = AUTOMATIC
+        while name in self.taken:
+            name += "'"
+        self.taken.add(name)
+        return name
 
     def finish(self, net: NetDefinition, backward: Backward) -> Net:
         """The frozen net, once every node is known to be right."""

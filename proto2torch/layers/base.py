@@ -47,6 +47,8 @@ class Code:
     stateful: bool = False
     """The module remembers something between forwards (LSTM): no other layer calls it, and every generation of a net's
     source uses the same one."""
+    counts: bool = False
+    """Its forward changes its blobs (BatchNorm's sums): a net runs it even where nothing reads its top."""
     imports: tuple[str, ...] = ()
     """Import lines that `module` needs beside torch's (Python layers)."""
 

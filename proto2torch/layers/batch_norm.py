@@ -62,7 +62,7 @@ class BatchNorm(Layer, type="BatchNorm", param="batch_norm_param"):
             fraction=self.p.moving_average_fraction,
             use_global_stats=unless(False, self.uses_global),
         )
-        return Code("{me}({0})", module)
+        return Code("{me}({0})", module, counts=not self.uses_global)
 
     def joined(self, scale: Node) -> JoinedBatchNorm | None:
         """This layer and the Scale that reads it as one module, where torch has that module."""
