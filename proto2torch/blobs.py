@@ -92,7 +92,8 @@ class Blobs(nn.Module):
             key = source.keys.get(at)
             if key is None:
                 leaf = f"blob_{param.node}_{param.index}"
-                self.register_buffer(leaf, torch.empty(param.blob.shape, device="meta"), persistent=False)
+                shape = param.blob.shape[::-1] if param.blob.transposed else param.blob.shape
+                self.register_buffer(leaf, torch.empty(shape, device="meta"), persistent=False)
                 holder: nn.Module = self
             else:
                 path, _, leaf = key.rpartition(".")
