@@ -82,7 +82,7 @@ class Blobs(nn.Module):
         super().__init__()
         self.graph = graph
         self._owned: dict[tuple[int, int], LearnedBlob] = {}
-        self._stateful: dict[int, nn.Module] = {}
+        self.stateful: dict[int, nn.Module] = {}  # by node, the modules that remember something between forwards
         for node, path in source.stateful.items():
             kept = graph.nodes[node].op.kept()
             if kept is not None:
@@ -135,7 +135,7 @@ class Blobs(nn.Module):
     def bind(self, source: Source, module: nn.Module, device: torch.device) -> None:
         """Let a generated module use these tensors, and give memory to what it keeps besides."""
         for node, path in source.stateful.items():
-            module.set_submodule(path, self._stateful.setdefault(node, module.get_submodule(path)))
+            module.set_submodule(path, self.stateful.setdefault(node, module.get_submodule(path)))
         for (node, index), key in source.keys.items():
             path, _, leaf = key.rpartition(".")
             holder, tensor = module.get_submodule(path), self.at(node, index).tensor

@@ -34,10 +34,10 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             return
         temporary = _create_beside(target)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, target)
         temporary = None
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         if isinstance(error.filename, str) and error.filename not in (str(temporary), str(target)):
             raise
@@ -78,7 +78,7 @@ def _create_beside(target: Path) -> Path:
     return temporary
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until what is in a file or a folder is on the disk, where the system can say so."""
     if path.is_dir() and os.name == "nt":
         return

@@ -171,6 +171,11 @@ class Net(nn.Module):
         return {v.blob: v.shape for v in self.graph.inputs}
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """The inputs that `module` takes, in order: those that a layer reads."""
+        return self._main.source.inputs
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The names of the net's outputs, in Caffe's order."""
         return tuple(v.blob for v in self.graph.outputs)

@@ -61,7 +61,7 @@ def train(
     training = Solver(
         solver, device=device, weights=weights, overrides=overrides, level=level, stages=options.stages(stage)
     )
-    restore = newest(training.prefix) if resume else snapshot
+    restore = newest(training.prefix, options.say) if resume else snapshot
     if resume and restore is None:
         options.say(f"there is no snapshot {training.prefix}_iter_N.solverstate yet: starting anew")
     run(training, restore=restore, sigint_effect=sigint_effect, sighup_effect=sighup_effect)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Protocol, TextIO
 
 import torch
 from torch import Tensor
@@ -15,22 +15,41 @@ from torch import Tensor
 from proto2torch.solvers.numbers import float32, shown
 
 
+class Status(Protocol):
+    """Lines that stay below the log, on a terminal."""
+
+    def clear(self) -> None:
+        """Take them away."""
+
+    def draw(self) -> None:
+        """Write them."""
+
+
 class Log:
     """Writes one message a line. With `prefix`, each begins as glog's lines do:
 
     I0210 13:39:22.381027 25210 proto2torch] Iteration 0, lr = 0.01
 
-    Caffe's log parsers count those four columns.
+    Caffe's log parsers count those four columns. `status`, where it is set, stays below the lines.
     """
 
     def __init__(self, stream: TextIO | None = None, prefix: bool = False) -> None:
         self._stream = stream
         self._prefix = prefix
+        self.status: Status | None = None
+
+    @property
+    def stream(self) -> TextIO:
+        """Where the lines go."""
+        return self._stream or sys.stderr
 
     def __call__(self, message: str) -> None:
-        stream = self._stream or sys.stderr
-        stream.write((_glog() if self._prefix else "") + message + "\n")
-        stream.flush()
+        if self.status is not None:
+            self.status.clear()
+        self.stream.write((_glog() if self._prefix else "") + message + "\n")
+        self.stream.flush()
+        if self.status is not None:
+            self.status.draw()
 
 
 def _glog() -> str:

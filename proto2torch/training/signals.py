@@ -10,22 +10,25 @@ from typing import Any
 
 
 class Action(Enum):
-    """What is to be done; the values are those of --sigint-effect and --sighup-effect."""
+    """What is to be done; the first three values are those of --sigint-effect and --sighup-effect."""
 
     NONE = "none"
     STOP = "stop"
     SNAPSHOT = "snapshot"
+    END = "snapshot and stop"
+    """Whatever the solver says of a snapshot after the training."""
 
 
 class Signals:
     """While entered, SIGINT, SIGHUP and SIGTERM are noted, and `poll` tells what they ask for.
 
-    SIGTERM always stops. Where SIGINT or SIGTERM stops, a second one before the training has stopped ends it at once,
-    as KeyboardInterrupt. Outside the main thread signals cannot be caught, and nothing is changed.
+    SIGTERM, with which a scheduler takes a machine back, always snapshots and stops. Where SIGINT or SIGTERM stops, a
+    second one before the training has stopped ends it at once, as KeyboardInterrupt. Outside the main thread signals
+    cannot be caught, and nothing is changed.
     """
 
     def __init__(self, sigint: str = "stop", sighup: str = "snapshot") -> None:
-        self._effects = {signal.SIGINT: Action(sigint), signal.SIGTERM: Action.STOP}
+        self._effects = {signal.SIGINT: Action(sigint), signal.SIGTERM: Action.END}
         if hasattr(signal, "SIGHUP"):
             self._effects = {signal.SIGHUP: Action(sighup), **self._effects}
         self._noted: set[signal.Signals] = set()
@@ -54,7 +57,7 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         known = signal.Signals(number)
-        if self._effects[known] is Action.STOP:
+        if self._effects[known] in (Action.STOP, Action.END):
             if self._stopping:
                 raise KeyboardInterrupt
             self._stopping = True

@@ -2,7 +2,8 @@
 
 A snapshot of iteration N is `{prefix}_iter_{N}.caffemodel` and `.solverstate` (with HDF5, each with `.h5`), and a
 `.resume` of our own: where the data layers stand and the random states, so that a resumed training goes on as if it had
-never stopped. The solverstate is written last, so that where it is, the others are.
+never stopped. All are written to a folder beside and then moved, the solverstate last, so that where it is, the others
+are, whatever moment the process is killed at.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import glob
 import io
 import os
 import re
+import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from proto2torch import files
-from proto2torch.errors import SolverError, Where
+from proto2torch import files, weights
+from proto2torch.errors import Proto2TorchError, RunError, SolverError, Where
 from proto2torch.net import Net
 from proto2torch.solvers.base import Rule
 from proto2torch.solvers.definition import SolverDefinition
@@ -66,15 +71,42 @@ def prefix(definition: SolverDefinition) -> str:
     return beside if os.path.isdir(os.path.dirname(beside)) else given
 
 
-def newest(prefix: str) -> str | None:
-    """The solverstate of the newest complete snapshot: the one of the most iterations whose weights are there too."""
+def listed(prefix: str) -> list[tuple[int, str]]:
+    """(iteration, solverstate) of every snapshot whose weights are there too, the newest last."""
     pattern = re.compile(re.escape(prefix) + r"_iter_(\d+)\.solverstate(\.h5)?")
-    found = [
+    return sorted(
         (int(match[1]), path)
         for path in glob.glob(glob.escape(prefix) + "_iter_*.solverstate*")
-        if (match := pattern.fullmatch(path)) and os.path.isfile(path.replace(".solverstate", ".caffemodel"))
-    ]
-    return max(found)[1] if found else None
+        if (match := pattern.fullmatch(path)) and os.path.isfile(_model_beside(path))
+    )
+
+
+def newest(prefix: str, say: Callable[[str], None] = lambda line: None) -> str | None:
+    """The solverstate of the newest complete snapshot: the one of the most iterations whose files can be read.
+
+    `say` is told of each that is passed over, as one that Caffe was killed at: it writes straight to the final name.
+    """
+    for _, path in reversed(listed(prefix)):
+        try:
+            solverstate.read(path)
+            weights.read_stored(_model_beside(path))
+        except Proto2TorchError as error:
+            say(f"passing over {path}: {str(error).splitlines()[0]}")
+        else:
+            return path
+    return None
+
+
+def remove(state: str) -> None:
+    """Remove a snapshot by its solverstate, which goes first, so that what is left never looks complete."""
+    for path in (state, re.sub(r"\.solverstate(\.h5)?$", ".resume", state), _model_beside(state)):
+        with suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def _model_beside(state: str) -> str:
+    folder, name = os.path.split(state)
+    return os.path.join(folder, name.replace(".solverstate", ".caffemodel"))
 
 
 def check_writable(prefix: str, where: Where) -> None:
@@ -90,20 +122,58 @@ def check_writable(prefix: str, where: Where) -> None:
 
 
 def save(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, log: Log) -> None:
-    """Write a snapshot: each file whole or not at all, the solverstate last.
+    """Write a snapshot, whole or not at all.
 
     Raises:
         RunError: a file cannot be written. Older snapshots stay as they were.
     """
     kind = "HDF5" if names.model.endswith(".h5") else "binary proto"
-    log(f"Snapshotting to {kind} file {names.model}")
-    _save_model(names.model, net, diffs)
-    resume = io.BytesIO()  # torch says nothing useful of a full disk
-    torch.save(state.resume, resume)
-    with files.atomic(names.resume) as temporary:
-        temporary.write_bytes(resume.getbuffer())
-    log(f"Snapshotting solver state to {kind} file {names.state}")
-    solverstate.write(names.state, SolverState(state.iteration, names.model, history(net, rule), state.current_step))
+    with _together((names.model, names.resume, names.state)) as (model, resume, solver):
+        log(f"Snapshotting to {kind} file {names.model}")
+        _save_model(model, net, diffs)
+        content = io.BytesIO()  # torch says nothing useful of a full disk
+        torch.save(state.resume, content)
+        with files.atomic(resume) as temporary:
+            temporary.write_bytes(content.getbuffer())
+        log(f"Snapshotting solver state to {kind} file {names.state}")
+        solverstate.write(solver, SolverState(state.iteration, names.model, history(net, rule), state.current_step))
+
+
+@contextmanager
+def _together(paths: Sequence[str]) -> Iterator[list[str]]:
+    """Write several files of one folder, all or none: yields their names in a folder beside, then moves them.
+
+    The last of them marks the others as complete: where it is replaced, it goes before they do.
+    """
+    folder, last = os.path.split(os.path.abspath(paths[-1]))
+    stem = re.sub(r"\.solverstate(\.h5)?$", "", last)
+    staging = os.path.join(folder, f".{stem}.{secrets.token_hex(4)}.tmp")
+    try:
+        _sweep(folder, re.sub(r"_(iter_\d+|best)$", "", stem))
+        os.mkdir(staging)
+        staged = [os.path.join(staging, os.path.basename(path)) for path in paths]
+        yield staged
+        with suppress(FileNotFoundError):
+            os.remove(paths[-1])
+        for source, path in zip(staged, paths, strict=True):
+            os.replace(source, path)
+        files.sync(Path(folder))
+    except RunError as error:
+        final = os.path.join(os.path.dirname(paths[-1]), os.path.basename(error.file or paths[-1]))
+        raise RunError(error.message, where=Where(file=final), hint=error.hint) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(f"cannot write it: {reason}", where=Where(file=paths[-1])) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sweep(folder: str, prefix: str) -> None:
+    """Remove what processes that were killed left of their snapshots."""
+    pattern = re.compile(rf"\.{re.escape(prefix)}_(iter_\d+|best)\.[0-9a-f]{{8}}\.tmp")
+    for name in os.listdir(folder):
+        if pattern.fullmatch(name):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
 def history(net: Net, rule: Rule) -> list[Array]:

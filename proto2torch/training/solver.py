@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from proto2torch import files
-from proto2torch.errors import Where
+from proto2torch.errors import RunError, Where
+from proto2torch.net import Net
 from proto2torch.prototxt.read import read_solver
 from proto2torch.prototxt.text import dump
 from proto2torch.solvers import definition as definitions
@@ -18,12 +19,17 @@ from proto2torch.solvers.definition import SolverDefinition
 from proto2torch.solvers.numbers import shown
 from proto2torch.solvers.overrides import override
 from proto2torch.training import devices, nets, resume, snapshot, test
+from proto2torch.training.callbacks import Callback, Callbacks
 from proto2torch.training.display import Display
+from proto2torch.training.events import Event, History
 from proto2torch.training.log import Log
 from proto2torch.training.signals import Action, Signals
 from proto2torch.training.smoothing import SmoothedLoss
 from proto2torch.training.update import Update
+from proto2torch.training.watch import Watch
 from proto2torch.weights import solverstate
+
+ON_FULL_DISK = ("stop", "go-on")
 
 
 class Solver:
@@ -34,7 +40,8 @@ class Solver:
         solver.outputs["loss"]
 
     Attributes: `net` and `test_nets`, which use its weights; `iter`, the updates done; `outputs`, those of the train
-    net's last forward, by name, on the device; `signals`, which is asked each iteration, where it is set.
+    net's last forward, by name, and `loss`, its objective, on the device; `history`, every display and test; `signals`,
+    which is asked each iteration, where it is set; `callbacks`, which are told of what happens.
     """
 
     def __init__(
@@ -47,6 +54,9 @@ class Solver:
         level: int | None = None,
         stages: Sequence[str] = (),
         log: Log | None = None,
+        callbacks: Iterable[Callback] = (),
+        watch: bool = True,
+        on_full_disk: str = "stop",
     ) -> None:
         """Read the solver and build its nets.
 
@@ -56,11 +66,16 @@ class Solver:
             overrides: fields of the solver to replace, `{"base_lr": 0.001}`.
             level, stages: for the train net's state, as `caffe train --level --stage`.
             log: where the log goes; stderr by default.
+            callbacks: told of the training: `Keep`, `Best`, `Patience` of `training.retention`, or your own.
+            watch: whether a loss or a gradient that is not finite ends the training with a RunError.
+            on_full_disk: "stop" where a snapshot that cannot be written ends the training, "go-on" where it is logged.
 
         Raises:
             SolverError: what is wrong with the solver; NetError, DataError, WeightsError for what it names.
             DeviceError: `device` is not there.
         """
+        if on_full_disk not in ON_FULL_DISK:
+            raise ValueError(f"on_full_disk must be one of {', '.join(ON_FULL_DISK)}. Received: {on_full_disk!r}")
         self.log = log or Log()
         document = override(read_solver(os.fspath(path)), overrides or {})
         self.definition = d = definitions.read(document)
@@ -78,11 +93,17 @@ class Solver:
         self.net, self.test_nets = self._nets.train, self._nets.tests
         self.iter = 0
         self.outputs: dict[str, Tensor] = {}
+        self.loss = torch.zeros((), device=self.device)
         self.signals: Signals | None = None
-        self._display = Display(self.log, d.display)
+        self.history = History()
+        self.callbacks = Callbacks(callbacks)
+        self.on_full_disk = on_full_disk
+        self.images = batch_size(self.net) * d.iter_size
+        self._watch = Watch(self.net) if watch else None
+        self._display = Display(self.log, d.display, self.images)
         self._update = Update(d, self.net, self._display, self.log)
         self._smoothed = SmoothedLoss(d.average_loss)
-        self._stopping = False
+        self._stopping = self._ending = False
         self.log("Solver scaffolding done.")
 
     @property
@@ -97,8 +118,15 @@ class Solver:
             snapshot.check_writable(self.prefix, d.document.where("snapshot_prefix"))
         self.log(f"Solving {self.net.name}")
         self.log(f"Learning Rate Policy: {d.lr_policy}")
+        try:
+            self._solve()
+        finally:
+            self.callbacks.end(self)
+
+    def _solve(self) -> None:
+        d = self.definition
         self.step(d.max_iter - self.iter)
-        if d.snapshot_after_train and not self._due(d.snapshot):
+        if d.snapshot_after_train and not self._due(d.snapshot) and not self._ending:
             self.snapshot()
         if self._stopping:
             self.log("Optimization stopped early.")
@@ -110,48 +138,67 @@ class Solver:
         self.log("Optimization Done.")
 
     def step(self, iterations: int) -> None:
-        """Make `iterations` updates, with the tests, displays and snapshots that fall due."""
+        """Make `iterations` updates, with the tests, displays and snapshots that fall due.
+
+        Raises:
+            RunError: the loss or a gradient is not finite, or a snapshot cannot be written.
+        """
         d = self.definition
-        self._stopping = False
+        self._stopping = self._ending = False
         self._smoothed = SmoothedLoss(d.average_loss)
         self._display.restart()
+        self.callbacks.start(self)
         for _ in range(iterations):
             if self._due(d.test_interval) and (self.iter > 0 or d.test_initialization):
                 self.test()
-                if self._stopping:
-                    break
-            self._iterate()
+            if not self._stopping:
+                self._iterate()
+                self.callbacks.tell("iterated", self)
             asked = self.signals.poll() if self.signals else Action.NONE
-            if self._due(d.snapshot) or asked is Action.SNAPSHOT:
-                self.snapshot()
-            if asked is Action.STOP:
+            self._ending |= asked is Action.END
+            if self._due(d.snapshot) or asked is Action.SNAPSHOT or self._ending:
+                self._keep()
+            if self._stopping or asked in (Action.STOP, Action.END):
                 self._stopping = True
                 break
+
+    def stop(self) -> None:
+        """End the training after this iteration; for callbacks."""
+        self._stopping = True
 
     def test(self) -> list[dict[str, Tensor]]:
         """Test every test net with the weights of now, and log it; gives the mean outputs of each."""
         results = []
+        if self._watch:
+            self._watch.settle()
         for i, (net, source) in enumerate(zip(self.test_nets, self.definition.tests, strict=True)):
             self.log(f"Iteration {self.iter}, Testing net (#{i})")
             means = test.run(net, source.iterations, go_on=self._goes_on)
             if means is None:
                 self.log("Test interrupted.")
                 break
-            self._display.test(means, self.definition.test_compute_loss)
+            event = self._display.test(self.iter, i, means, self.definition.test_compute_loss)
+            self._tell("tested", event)
             results.append(means.outputs)
         return results
 
-    def snapshot(self) -> str:
-        """Write a snapshot of now; gives the solverstate's path.
+    def snapshot(self, names: snapshot.Names | None = None) -> str:
+        """Write a snapshot of now, to other files than those of its iteration where `names` says so.
+
+        Returns the solverstate's path.
 
         Raises:
-            RunError: a file cannot be written.
+            RunError: a file cannot be written, or the loss was not finite; older snapshots stay as they are.
         """
         d = self.definition
-        names = snapshot.names(self.prefix, self.iter, d.snapshot_hdf5)
+        if self._watch:
+            self._watch.settle()
+        names = names or snapshot.names(self.prefix, self.iter, d.snapshot_hdf5)
         kept = resume.state(self._nets, self.iter, self.device)
+        kept |= {"policy": self._update.policy.state(), "callbacks": self.callbacks.state()}
         progress = snapshot.Progress(self.iter, self._update.policy.current_step, kept)
         snapshot.save(names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log)
+        self.callbacks.tell("snapshotted", self, names)
         return names.state
 
     def restore(self, path: str | os.PathLike[str]) -> None:
@@ -173,20 +220,28 @@ class Solver:
         self.iter, self._update.policy.current_step = state.iter, state.current_step
         if kept is not None:
             resume.load(self._nets, kept, self.device)
+            self._update.policy.load_state(kept.get("policy", {}))
+            self.callbacks.load_state(kept.get("callbacks", {}))
 
     def close(self) -> None:
         """Close what the data layers read."""
+        self.callbacks.end(self)
         self._nets.close()
 
     def _iterate(self) -> None:
         """Forward and backward over iter_size batches, the display where due, the update."""
-        display = self._due(self.definition.display)
+        display, policy = self._due(self.definition.display), self._update.policy
         self._update.rule.zero_grad()
-        loss = self._forward_backward()
-        if self.definition.display:
-            self._smoothed.add(loss)
+        self.loss = self._forward_backward()
+        if self.definition.display or policy.watches_loss:
+            self._smoothed.add(self.loss)
+        if policy.watches_loss:
+            policy.observe(self._smoothed.value())
         if display:
-            self._display.progress(self.iter, self._smoothed.value(), self.outputs, self.net.loss_weights)
+            loss, weights = self._smoothed.value(), self.net.loss_weights
+            self._tell("displayed", self._display.progress(self.iter, loss, self.lr, self.outputs, weights))
+        if self._watch:
+            self._watch.gradients(self.iter, display)
         self._update.apply(self.iter, display)
         self.iter += 1
 
@@ -196,11 +251,26 @@ class Solver:
         losses = []
         for _ in range(batches):
             outputs = self.net()
+            losses.append(self.net.loss.detach())
+            if self._watch:
+                self._watch.loss(self.iter, losses[-1])
             if self.net.loss.requires_grad:
                 self.net.loss.backward()  # type: ignore[no-untyped-call]
-            losses.append(self.net.loss.detach())
         self.outputs = {name: value.detach() for name, value in outputs.items()}
         return losses[0] if batches == 1 else torch.stack(losses).sum() / batches
+
+    def _tell(self, what: str, event: Event) -> None:
+        self.history.add(event)
+        self.callbacks.tell(what, self, event)
+
+    def _keep(self) -> None:
+        """A snapshot that is due; where it cannot be written, what on_full_disk says."""
+        try:
+            self.snapshot()
+        except RunError as error:
+            if self.on_full_disk == "stop" or error.file is None:
+                raise
+            self.log(f"no snapshot of iteration {self.iter}: {str(error).splitlines()[0]}")
 
     def _show_last(self) -> None:
         """One more forward of the train net, whose loss is shown: as in Caffe, it moves BatchNorm's statistics."""
@@ -216,9 +286,10 @@ class Solver:
         """Carry out what signals ask for during a test, until they ask for nothing; whether the test goes on."""
         while self.signals and (asked := self.signals.poll()) is not Action.NONE:
             if asked is Action.SNAPSHOT:
-                self.snapshot()
+                self._keep()
             else:
                 self._stopping = True
+                self._ending |= asked is Action.END
         return not self._stopping
 
 
@@ -228,3 +299,9 @@ def weight_files(given: str | Sequence[str] | None, definition: SolverDefinition
         return [files.resolve(path, definition.path) for path in definition.weights]
     parts = given.split(",") if isinstance(given, str) else given
     return [part.strip() for part in parts if part.strip()]
+
+
+def batch_size(net: Net) -> int:
+    """How many records an iteration of a net takes: the first extent of what its first data layer gives; else 0."""
+    shapes = [feed.shapes[0] for feed in net.feeds.values()]
+    return next((shape[0] for shape in shapes if shape), 0)

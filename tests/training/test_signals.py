@@ -29,10 +29,10 @@ def test_effects_can_be_chosen():
         assert [signals.poll() for _ in range(2)] == [Action.NONE, Action.SNAPSHOT]
 
 
-def test_termination_stops():
+def test_termination_snapshots_and_stops():
     with Signals(sigint="none") as signals:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert signals.poll() is Action.STOP
+        assert signals.poll() is Action.END
 
 
 @pytest.mark.parametrize("polled", [False, True])

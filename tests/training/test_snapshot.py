@@ -8,6 +8,8 @@ import torch
 from proto2torch.errors import SolverError
 from proto2torch.training import snapshot
 
+from .cases import SOLVERS
+
 
 def test_names_are_caffes():
     assert snapshot.names("a/b", 500, False) == snapshot.Names(
@@ -18,7 +20,7 @@ def test_names_are_caffes():
     )
 
 
-def test_the_newest_complete_snapshot_is_found(tmp_path):
+def test_complete_snapshots_are_listed_the_newest_last(tmp_path):
     prefix = str(tmp_path / "net")
     for name in (
         *("net_iter_9.caffemodel", "net_iter_9.solverstate"),
@@ -28,8 +30,27 @@ def test_the_newest_complete_snapshot_is_found(tmp_path):
         *("net_iter_40.caffemodel", "net_iter_x.solverstate"),
     ):
         (tmp_path / name).touch()
-    assert snapshot.newest(prefix) == f"{prefix}_iter_10.solverstate.h5"
+    assert snapshot.listed(prefix) == [(9, f"{prefix}_iter_9.solverstate"), (10, f"{prefix}_iter_10.solverstate.h5")]
+    assert snapshot.listed(str(tmp_path / "none")) == []
+
+
+def test_the_newest_snapshot_that_can_be_read_is_found(tmp_path):
+    case = SOLVERS / "00-SGD-fixed"
+    prefix, said = str(tmp_path / "snap"), []
+    for iteration, cut in ((10, None), (30, "solverstate"), (40, "caffemodel")):
+        for kind in ("caffemodel", "solverstate"):
+            content = (case / f"snap_iter_10.{kind}").read_bytes()
+            (tmp_path / f"snap_iter_{iteration}.{kind}").write_bytes(content[:-7] if kind == cut else content)
+    assert snapshot.newest(prefix, said.append) == f"{prefix}_iter_10.solverstate"
+    assert [line.split(": ")[0] for line in said] == [f"passing over {prefix}_iter_{i}.solverstate" for i in (40, 30)]
     assert snapshot.newest(str(tmp_path / "none")) is None
+
+
+def test_removing_a_snapshot_leaves_the_others(tmp_path):
+    for name in ("a_iter_1.caffemodel.h5", "a_iter_1.solverstate.h5", "a_iter_1.resume", "a_iter_2.solverstate"):
+        (tmp_path / name).touch()
+    snapshot.remove(str(tmp_path / "a_iter_1.solverstate.h5"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a_iter_2.solverstate"]
 
 
 def test_a_resume_file_of_another_iteration_is_refused(tmp_path):
