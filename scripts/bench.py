@@ -149,13 +149,16 @@ def _by_hand(model: nn.Module, images: Tensor, labels: Tensor) -> Side:
 
 
 def _same(solver: p2t.Solver, model: nn.Module) -> Check:
-    """After the first steps both have the same weights, or they were not the same step."""
+    """After the first ten steps both have the same weights, or they were not the same step.
+
+    Later, rounding decides which of two nearly equal values a pooling takes, and the sides part.
+    """
 
     def check() -> None:
         ours = solver.net.params["ip2"][0].data
         theirs = model.ip2.weight.detach()
         difference = ((ours - theirs).norm() / theirs.norm()).item()
-        if difference > 1e-3:
+        if difference > 1e-5:
             sys.exit(f"error: the sides trained differently: weights of ip2 differ by {difference:.2g}")
 
     return check
@@ -185,8 +188,10 @@ def measure(sides: Sides, rounds: int, device: str) -> list[tuple[float, float]]
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    timed(sides.ours), timed(sides.theirs)  # warm up
+    for _ in range(min(sides.calls, 10)):
+        sides.ours(), sides.theirs()
     sides.check()
+    timed(sides.ours), timed(sides.theirs)  # warm up
     results = []
     for number in range(rounds):
         if number % 2:
