@@ -27,8 +27,16 @@ if TYPE_CHECKING:
 @click.option("--weights", type=options.FILE, help="Weights to export with it: .caffemodel or .caffemodel.h5.")
 @click.option("--format", "kind", type=click.Choice(["python", "safetensors"]), default="python", show_default=True)
 @options.state
+@options.strict
 def export(
-    net: str, output: str | None, phase: str, weights: str | None, kind: str, level: int | None, stage: str
+    net: str,
+    output: str | None,
+    phase: str,
+    weights: str | None,
+    kind: str,
+    level: int | None,
+    stage: str,
+    strict: bool,
 ) -> None:
     """Print NET as the PyTorch module a person would have written; it imports torch and nothing of proto2torch.
 
@@ -44,7 +52,7 @@ def export(
     if kind == "safetensors":
         if weights is None:
             refuse("--format safetensors exports weights. Received: no --weights")
-        _write_weights(net, weights, output, state)
+        _write_weights(net, weights, output, strict, state)
         return
     if weights is not None and output is None:
         refuse("the weights go beside the source, and stdout has no place beside it", "give -o FILE as well")
@@ -53,7 +61,7 @@ def export(
         emit(source)
         return
     if weights is not None:
-        _write_weights(net, weights, str(Path(output).with_suffix(".safetensors")), state)
+        _write_weights(net, weights, str(Path(output).with_suffix(".safetensors")), strict, state)
     from proto2torch.files import atomic
 
     with atomic(output) as temporary:
@@ -82,11 +90,11 @@ def _data_shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
         feed.close()
 
 
-def _write_weights(net: str, weights: str, output: str | None, state: dict[str, Any]) -> None:
+def _write_weights(net: str, weights: str, output: str | None, strict: bool, state: dict[str, Any]) -> None:
     """The state_dict of the generated module to `output`, or to stdout."""
     if output is None and sys.stdout.isatty():
         refuse("weights are binary, and stdout is a terminal", "give -o FILE")
-    built = options.load_net(net, weights, **state)
+    built = options.load_net(net, weights, strict, **state)
     if output is not None:
         built.save(output)
         say(f"{output}: written")

@@ -31,6 +31,13 @@ def state(command: F) -> F:
     return click.option("--level", metavar="N", type=int, help="Level of the net's state.")(command)
 
 
+def strict(command: F) -> F:
+    """`--strict`."""
+    return click.option("--strict", is_flag=True, help="Refuse weights that do not fit the net layer by layer.")(
+        command
+    )
+
+
 def precision(command: F) -> F:
     """`--precision fp32|tf32`."""
     return click.option(
@@ -78,8 +85,8 @@ def set_precision(precision: str) -> None:
         products.fp32_precision = "tf32" if precision == "tf32" else "ieee"
 
 
-def load_net(path: str, weights: str, **state: Any) -> Net:
-    """The net with its weights; says on stderr which layers the weight file has or lacks beyond it.
+def load_net(path: str, weights: str, strict: bool = False, **state: Any) -> Net:
+    """The net with its weights; says on stderr which layers the weight file has or lacks beyond it, or refuses them.
 
     Raises:
         WeightsError: no layer of the net has its weights in the file.
@@ -87,9 +94,10 @@ def load_net(path: str, weights: str, **state: Any) -> Net:
     from proto2torch.net import load
 
     net = load(path, **state)
-    report = net.load_weights(weights)
+    report = net.load_weights(weights, strict)
     if report.untouched and not report.matched:
-        raise WeightsError("it has weights for no layer of the net", where=Where(file=weights))
+        table = "\n".join(report.lines()[len(report.ignored) + 1 :])
+        raise WeightsError(f"it has weights for no layer of the net\n{table}", where=Where(file=weights))
     for line in report.lines():
         say(line)
     return net

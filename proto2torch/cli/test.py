@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @options.gpu
 @options.state
 @options.precision
+@options.strict
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object: loss, and outputs by name.")
 def test(
     net: str,
@@ -32,6 +33,7 @@ def test(
     level: int | None,
     stage: str,
     precision: str,
+    strict: bool,
     as_json: bool,
 ) -> None:
     """Run batches of NET's own TEST data layers and print the mean of every output, as `caffe test` does.
@@ -47,7 +49,8 @@ def test(
     options.set_precision(precision)
     from proto2torch.training.test import run
 
-    built = options.load_net(net, weights, phase="TEST", level=level or 0, stages=options.stages(stage), device=device)
+    state = {"phase": "TEST", "level": level or 0, "stages": options.stages(stage)}
+    built = options.load_net(net, weights, strict, device=device, **state)
     for note in built.notes:
         say(note)
     with progress(iterations, "test") as advance:

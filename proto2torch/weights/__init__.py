@@ -9,7 +9,8 @@ import numpy as np
 
 from proto2torch.errors import WeightsError, Where
 from proto2torch.weights import blobproto, caffemodel, formats, wire
-from proto2torch.weights.matching import Report, match
+from proto2torch.weights.matching import match
+from proto2torch.weights.report import Report
 from proto2torch.weights.stored import StoredWeights, of_arrays
 
 __all__ = ["Report", "StoredWeights", "blobproto", "match", "read", "read_stored", "save"]

@@ -9,29 +9,11 @@ from typing import Any
 import numpy as np
 
 from proto2torch.errors import WeightsError, Where
+from proto2torch.weights import report as reports
+from proto2torch.weights.report import Report, Row, Shape
 from proto2torch.weights.stored import StoredBlob, StoredLayer, StoredWeights
 
 Array = np.ndarray[Any, Any]
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of the layers of a weight file and of a net."""
-
-    matched: Mapping[str, Sequence[Array | None]]
-    """The arrays for each layer of the net that has blobs, in the net's shapes; None for a blob of another layer."""
-    ignored: Sequence[str]
-    """Layers of the file that the net does not have."""
-    untouched: Sequence[str]
-    """Layers of the net that have blobs and are not in the file: they stay as they are."""
-
-    def lines(self) -> list[str]:
-        """What a user wants to know of it: Caffe's line for each ignored layer, and one for what stays as it was."""
-        lines = [f"Ignoring source layer {name}" for name in self.ignored]
-        if self.untouched:
-            lines.append(f"Not in the weights, left as initialised: {', '.join(self.untouched)}")
-        return lines
 
 
 def match(
@@ -52,36 +34,35 @@ def match(
     file gives num, channels, height and width, the net's shape is compared with ones put before it up to 4 axes.
 
     Raises:
-        WeightsError: listing every layer that does not fit, and what the file and the net have.
+        WeightsError: with the table of every layer that does not fit, and what the file and the net have.
     """
+    rows: list[Row] = []
     problems: list[str] = []
-    renames: list[str] = []
     matched: dict[str, list[Array | None]] = {}
     for name, layer in source.layers.items():
         if name not in target:
+            if layer.blobs:
+                rows.append(Row(name, _shapes(layer), None, reports.NOT_USED))
             continue
         fit = _compare(layer, target[name], source.hdf5, {i for n, i in shared if n == name})
         problems += [f"layer {name!r}: {problem}" for problem in fit.problems]
-        if fit.other_outputs:
-            renames.append(name)
-        if target[name]:
+        if fit.problems:
+            rows.append(Row(name, _shapes(layer, target[name]), target[name], fit.outcome))
+        elif target[name]:
             matched[name] = fit.arrays
     ignored = [name for name in source.layers if name not in target]
     untouched = [name for name, shapes in target.items() if shapes and name not in source.layers]
-    if strict:
-        problems += [f"layer {n!r} is in the weights and not in the net" for n in ignored if source.layers[n].blobs]
-        problems += [f"layer {n!r} is in the net and not in the weights" for n in untouched]
-    if problems:
-        _raise(source.path, problems, renames)
-    return Report(matched, ignored, untouched)
+    rows += [Row(name, None, target[name], reports.LEFT) for name in untouched]
+    if problems or (strict and rows):
+        _raise(source.path, problems, rows, strict)
+    return Report(matched, ignored, untouched, rows)
 
 
 @dataclass(frozen=True)
 class _Fit:
     arrays: list[Array | None]
     problems: list[str]
-    other_outputs: bool = False
-    """Whether it differs in its first extent alone: a classifier of other classes."""
+    outcome: str = reports.LOADED
 
 
 def _compare(layer: StoredLayer, shapes: Sequence[Shape], hdf5: bool, shared: set[int]) -> _Fit:
@@ -90,10 +71,10 @@ def _compare(layer: StoredLayer, shapes: Sequence[Shape], hdf5: bool, shared: se
     if hdf5:
         blobs += [None] * (len(shapes) - len(blobs))
     if len(blobs) != len(shapes):
-        return _Fit([], [f"{_count(len(layer.blobs))} in the file and {_count(len(shapes))} in the net"])
+        problem = f"{_count(len(layer.blobs))} in the file and {_count(len(shapes))} in the net"
+        return _Fit([], [problem], reports.OTHER_COUNT)
     arrays: list[Array | None] = []
     problems: list[str] = []
-    outputs: list[bool] = []
     for index, (blob, shape) in enumerate(zip(blobs, shapes, strict=True)):
         if blob is None:
             arrays.append(None)
@@ -103,8 +84,7 @@ def _compare(layer: StoredLayer, shapes: Sequence[Shape], hdf5: bool, shared: se
             arrays.append(blob.array.reshape(shape))
         else:
             problems.append(f"blob {index} has shape {blob.array.shape} in the file and {shape} in the net")
-            outputs.append(blob.array.shape[1:] == shape[1:] and blob.array.ndim == len(shape))
-    return _Fit(arrays, problems, bool(outputs) and all(outputs))
+    return _Fit(arrays, problems, reports.OTHER_SHAPE if problems else reports.LOADED)
 
 
 def fits(blob: StoredBlob, shape: Shape) -> bool:
@@ -117,11 +97,20 @@ def _count(blobs: int) -> str:
     return "1 blob" if blobs == 1 else f"{blobs} blobs"
 
 
-def _raise(path: str | None, problems: list[str], renames: list[str]) -> None:
-    several = [f"{len(problems)} things do not fit the net:", *problems]
-    message = problems[0] if len(problems) == 1 else "\n  ".join(several)
-    hint = None
-    if renames:
-        names = ", ".join(repr(name) for name in renames)
-        hint = f"other numbers of outputs: give {names} another name in the net to train it anew"
-    raise WeightsError(message, where=Where(file=path), hint=hint)
+def _shapes(layer: StoredLayer, like: Sequence[Shape] = ()) -> list[Shape | None]:
+    """The shapes of the stored blobs; of old ones of 4 axes without the ones before the axes that `like` has."""
+    shapes: list[Shape | None] = [None if blob is None else blob.array.shape for blob in layer.blobs]
+    for index, (blob, net) in enumerate(zip(layer.blobs, like, strict=False)):
+        spare = 4 - len(net)
+        if blob is not None and blob.legacy and spare > 0 and blob.array.shape[:spare] == (1,) * spare:
+            shapes[index] = blob.array.shape[spare:]
+    return shapes
+
+
+def _raise(path: str | None, problems: list[str], rows: list[Row], strict: bool) -> None:
+    wrong = [row for row in rows if strict or row.outcome not in (reports.NOT_USED, reports.LEFT)]
+    message = problems[0] if len(problems) == len(rows) == 1 else ""
+    if not message:
+        count = "1 layer does" if len(wrong) == 1 else f"{len(wrong)} layers do"
+        message = "\n".join([f"{count} not fit:", *reports.table(rows)])
+    raise WeightsError(message, where=Where(file=path), hint="\n  ".join(reports.hints(rows)) or None)

@@ -58,7 +58,14 @@ def test_says_which_layers_the_weights_lack(tmp_path: Path) -> None:
     result = run(str(net), "--weights", str(TOOLS / "net.caffemodel"), "--iterations", "1")
     assert result.exit_code == 0, result.stderr
     assert "Ignoring source layer conv\n" in result.stderr
-    assert "left as initialised: other" in result.stderr
+    assert "  other  -            5x3x5x5 + 5  left as it was\n" in result.stderr
+    assert "conv of the file has the shapes of other: layers are matched by name alone\n" in result.stderr
+    strict = run(str(net), "--weights", str(TOOLS / "net.caffemodel"), "--iterations", "1", "--strict")
+    assert strict.exit_code == 2
+    assert (
+        "2 layers do not fit:\n" in strict.stderr
+        and "  other  -            5x3x5x5 + 5  left as it was\n" in strict.stderr
+    )
 
 
 def test_weights_of_another_net_are_refused() -> None:
@@ -69,7 +76,7 @@ def test_weights_of_another_net_are_refused() -> None:
     assert "it has weights for no layer of the net" in result.stderr
     result = run(net, "--weights", weights, "--iterations", "1")
     assert result.exit_code == 2
-    assert "layer 'ip1'" in result.stderr
+    assert "  ip1 " in result.stderr and "another shape\n" in result.stderr
 
 
 def test_a_net_without_data_layers_is_refused(tmp_path: Path) -> None:

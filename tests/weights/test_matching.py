@@ -37,7 +37,10 @@ def test_layers_match_by_name_and_the_rest_is_reported() -> None:
     assert report.lines() == [
         "Ignoring source layer old",
         "Ignoring source layer split",
-        "Not in the weights, left as initialised: new",
+        "weights of 1 layer loaded; besides them:",
+        "  layer  in the file  in the net",
+        "  old    1            -           not used",
+        "  new    -            4           left as it was",
     ]
 
 
@@ -75,28 +78,65 @@ def test_the_number_of_blobs_must_be_the_same(here: list[Any], there: list[Any])
         match(stored(a=here), {"a": there})
 
 
-def test_every_misfit_is_listed_at_once_and_a_new_classifier_gets_its_hint() -> None:
-    source = stored(conv=[(2, 3)], ip=[(4, 5), (4,)], fc8=[(1000, 6), (1000,)])
+def test_every_misfit_is_in_one_table_and_a_new_classifier_gets_its_hint() -> None:
+    source = stored(conv=[(2, 3)], ip=[(4, 5), (4,)], fc8=[(1000, 6), (1000,)], old=[(7,)])
     with pytest.raises(WeightsError) as raised:
-        match(source, {"conv": [(2, 9)], "ip": [(4, 5)], "fc8": [(102, 6), (102,)]})
+        match(source, {"conv": [(2, 9)], "ip": [(4, 5)], "fc8": [(102, 6), (102,)], "s": [()]})
     assert raised.value.message.splitlines() == [
-        "4 things do not fit the net:",
-        "  layer 'conv': blob 0 has shape (2, 3) in the file and (2, 9) in the net",
-        "  layer 'ip': 2 blobs in the file and 1 blob in the net",
-        "  layer 'fc8': blob 0 has shape (1000, 6) in the file and (102, 6) in the net",
-        "  layer 'fc8': blob 1 has shape (1000,) in the file and (102,) in the net",
+        "3 layers do not fit:",
+        "  layer  in the file    in the net",
+        "  conv   2x3            2x9          another shape",
+        "  ip     4x5 + 4        4x5          another number of blobs",
+        "  fc8    1000x6 + 1000  102x6 + 102  another shape",
+        "  old    7              -            not used",
+        "  s      -              1 value      left as it was",
     ]
     assert raised.value.file == "w.caffemodel"
-    assert raised.value.hint is not None and "'fc8'" in raised.value.hint and "conv" not in raised.value.hint
+    assert raised.value.hint == (
+        "fc8 has 1000 outputs in the file and 102 in the net: rename the layer to train it anew, "
+        "by hand or with train --replace fc8=fc8_new:102"
+    )
+
+
+def test_old_blobs_of_four_axes_get_the_hint_too() -> None:
+    source = stored(legacy=True, fc8=[(1, 1, 1000, 6), (1, 1, 1, 1000)])
+    with pytest.raises(WeightsError, match="fc8 has 1000 outputs in the file and 102 in the net"):
+        match(source, {"fc8": [(102, 6), (102,)]})
+
+
+@pytest.mark.parametrize(
+    "file, net, hint",
+    [
+        ({"a": [(3, 4)]}, {"a": [(4, 3)]}, "a is the other way round in the file"),
+        ({"a": [(3, 4)]}, {"b": [(3, 4)]}, "a of the file has the shapes of b: layers are matched by name alone"),
+        ({"a": [(3, 4)], "c": [(3, 4)]}, {"b": [(3, 4)]}, None),
+        ({"a": [(3, 4)]}, {"b": [(3, 4)], "c": [(3, 4)]}, None),
+        ({"a": [(3, 4)]}, {"a": [(3, 5)]}, None),
+    ],
+)
+def test_hints(file: dict[str, Any], net: dict[str, Any], hint: str | None) -> None:
+    with pytest.raises(WeightsError) as raised:
+        match(stored(**file), net, strict=True)
+    assert (raised.value.hint or "").startswith(hint or "") and bool(hint) == bool(raised.value.hint)
 
 
 def test_strict_refuses_what_only_one_has() -> None:
     with pytest.raises(WeightsError) as raised:
         match(stored(old=[(1,)], split=[]), {"new": [(4,)], "relu": []}, strict=True)
-    assert raised.value.message.splitlines()[1:] == [
-        "  layer 'old' is in the weights and not in the net",
-        "  layer 'new' is in the net and not in the weights",
+    assert raised.value.message.splitlines() == [
+        "2 layers do not fit:",
+        "  layer  in the file  in the net",
+        "  old    1            -           not used",
+        "  new    -            4           left as it was",
     ]
+    assert match(stored(split=[], a=[(4,)]), {"a": [(4,)], "relu": []}, strict=True).lines() == [
+        "Ignoring source layer split"
+    ]
+
+
+def test_a_long_table_is_cut() -> None:
+    lines = match(stored(**{f"l{i:03}": [(2, i)] for i in range(70)}), {}).lines()
+    assert lines[-2:] == ["  l059   2x59         -           not used", "  and 10 layers more"]
 
 
 def test_hdf5_may_leave_out_shared_blobs_alone() -> None:
