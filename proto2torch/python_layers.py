@@ -46,6 +46,8 @@ class HostedPython(Python):
         for field in ("module", "layer"):
             if not getattr(self.p, field):
                 raise self.error(f"needs python_param.{field}", field)
+        if self.data and not self.tops:
+            raise self.error("needs a bottom or a top", "top")
 
     def kept(self) -> PythonLayer:
         """The one instance; made where there is none yet."""

@@ -129,6 +129,21 @@ class Broken(caffe.Layer):
         raise KeyError("no way back")
 
 
+class Printer(caffe.Layer):
+    """A sink: it has no top."""
+
+    seen = []
+
+    def setup(self, bottom, top):
+        pass
+
+    def reshape(self, bottom, top):
+        pass
+
+    def forward(self, bottom, top):
+        self.seen.append(bottom[0].data.copy())
+
+
 class NoLayer:
     pass
 '''
@@ -265,6 +280,16 @@ def test_a_forward_may_write_into_its_blob(module: str) -> None:
     for n in (1, 2, 3):
         assert float(net(x=torch.zeros(2, 3), y=torch.zeros(2, 4))["t"].mean()) == n
     assert float(net.params["Counter"][0].data) == 3
+
+
+def test_a_layer_without_tops_runs_with_the_net(module: str) -> None:
+    net = load(INPUTS + python(module, "Printer", "x", ""), phase="TEST")
+    x = torch.randn(2, 3)
+    net(x=x, y=torch.zeros(2, 4))
+    net(x=2 * x, y=torch.zeros(2, 4))
+    np.testing.assert_array_equal(sys.modules[module].Printer.seen, [x.numpy(), 2 * x.numpy()])
+    with pytest.raises(NetError, match="needs a bottom or a top"):
+        load(INPUTS + python(module, "Printer", "", ""))
 
 
 def test_a_module_beside_the_prototxt_is_found(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,9 @@ class BatchNorm(Layer, type="BatchNorm", param="batch_norm_param"):
 
     def check(self) -> None:
         for i, param in enumerate(self.definition.message.param):
-            if param.HasField("lr_mult") and param.lr_mult:
-                raise self.error("the statistics learn by their own rule: lr_mult must be 0", f"param[{i}].lr_mult")
+            if param.lr_mult:
+                message = f"the statistics learn by their own rule: lr_mult must be 0. Received: {param.lr_mult:g}"
+                raise self.error(message, f"param[{i}].lr_mult")
 
     def shapes(self, *x: Shape) -> list[Shape]:
         if len(x[0]) < 2:

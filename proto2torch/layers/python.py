@@ -16,7 +16,7 @@ class Python(Layer, type="Python", param="python_param"):
     """
 
     bottoms = (0, None)
-    tops_allowed = (1, None)
+    tops_allowed = (0, None)
 
     def check(self) -> None:
         raise self.refuse(
