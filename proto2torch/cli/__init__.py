@@ -11,6 +11,8 @@ COMMANDS = {
     "test": ("proto2torch.cli.test:test", "Mean of every output of the TEST net over some batches."),
     "export": ("proto2torch.cli.export:export", "Readable PyTorch source of a net, or its weights."),
     "convert": ("proto2torch.cli.convert:convert", "Make a database from a data set's own files."),
+    "mean": ("proto2torch.cli.mean:mean", "The mean image of a database."),
+    "db": ("proto2torch.cli.db:db", "Look at databases, and copy them."),
     "devices": ("proto2torch.cli.devices:devices", "The devices that torch sees."),
 }
 """Each command: where it lives, and what the listing says of it."""

@@ -2,31 +2,122 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import click
 
 from proto2torch.cli.group import LazyGroup
 from proto2torch.cli.options import FILE, say
 
+if TYPE_CHECKING:
+    from proto2torch.data.convert_imageset import Converted, Imageset
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BACKENDS = ("lmdb", "leveldb")
+
 convert = LazyGroup(
     "convert",
     table={
+        "imageset": ("proto2torch.cli.convert:imageset", "A list of images to a database."),
+        "folder": ("proto2torch.cli.convert:folder", "Folders of images, one a class, to a database."),
         "mnist": ("proto2torch.cli.convert:mnist", "MNIST's idx files (and any like them) to a database."),
+        "cifar10": ("proto2torch.cli.convert:cifar10", "CIFAR-10's binary files to two databases."),
     },
     help="""Make a database from a data set's own files.
 
     \b
     Example:
+      proto2torch convert imageset --resize_height 256 --resize_width 256 images/ train.txt train_lmdb
       proto2torch convert mnist train-images-idx3-ubyte train-labels-idx1-ubyte mnist_train_lmdb
     """,
 )
+
+
+def backend(command: F) -> F:
+    """`--backend lmdb|leveldb`."""
+    kind = click.Choice(BACKENDS)
+    return click.option("--backend", type=kind, default="lmdb", show_default=True, help="The kind of database.")(
+        command
+    )
+
+
+def image_options(command: F) -> F:
+    """The flags of Caffe's convert_imageset, and `--jobs`, `--skip-bad` and `--seed`."""
+    for option in reversed(
+        (
+            click.option("--gray", is_flag=True, help="One channel in place of three."),
+            click.option("--shuffle", is_flag=True, help="Shuffle the images first."),
+            click.option("--resize_width", "--resize-width", type=click.IntRange(0), default=0, metavar="N"),
+            click.option(
+                "--resize_height",
+                "--resize-height",
+                type=click.IntRange(0),
+                default=0,
+                metavar="N",
+                help="Resize, where both extents are given.",
+            ),
+            click.option("--check_size", "--check-size", is_flag=True, help="Stop at an image of another size."),
+            click.option("--encoded", is_flag=True, help="Keep image files in the records, not raw pixels."),
+            click.option(
+                "--encode_type", "--encode-type", default="", metavar="TYPE", help="Of the image files: jpg or png."
+            ),
+            click.option("--jobs", "-j", type=click.IntRange(0), default=0, help="Threads; without it, one a core."),
+            click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and say which."),
+            click.option("--seed", type=int, help="Of the shuffle: the same seed, the same order."),
+        )
+    ):
+        command = option(command)
+    return backend(command)
+
+
+@click.command(short_help="A list of images to a database.")
+@click.argument("root", type=FILE)
+@click.argument("listed", metavar="LIST", type=FILE)
+@click.argument("db", type=FILE)
+@image_options
+def imageset(root: str, listed: str, db: str, **flags: Any) -> None:
+    """Write the images of LIST, a line each `path label`, to a new database, DB. ROOT is put before every path.
+
+    The records are those of Caffe's convert_imageset, byte for byte: channels x height x width bytes, blue before red.
+
+    \b
+    Example:
+      proto2torch convert imageset --shuffle --resize_height 256 --resize_width 256 images/ train.txt train_lmdb
+    """
+    from proto2torch.data.convert_imageset import convert_imageset
+
+    _report(db, convert_imageset(root, listed, db, _imageset(flags)))
+
+
+@click.command(short_help="Folders of images, one a class, to a database.")
+@click.argument("root", type=FILE)
+@click.argument("db", type=FILE)
+@click.option("--labels", type=FILE, help="Where to write the classes, a line each; without it, DB.labels.txt.")
+@image_options
+def folder(root: str, db: str, labels: str | None, **flags: Any) -> None:
+    """Write the images of ROOT's folders, each a class, to a new database, DB, and the classes to a text file.
+
+    \b
+    Example:
+      proto2torch convert folder --resize_height 256 --resize_width 256 flowers/train flowers_train_lmdb
+    """
+    from proto2torch.data.convert_imageset import convert_folder
+
+    labels = labels or f"{db.rstrip('/')}.labels.txt"
+    done, classes = convert_folder(root, db, labels, _imageset(flags))
+    _report(db, done)
+    say(f"{labels}: {len(classes)} classes")
 
 
 @click.command(short_help="MNIST's idx files (and any like them) to a database.")
 @click.argument("images", type=FILE)
 @click.argument("labels", type=FILE)
 @click.argument("db", type=FILE)
-def mnist(images: str, labels: str, db: str) -> None:
-    """Write the IMAGES and LABELS of idx files, plain or gzipped, to a new LMDB folder, DB.
+@backend
+def mnist(images: str, labels: str, db: str, backend: str) -> None:
+    """Write the IMAGES and LABELS of idx files, plain or gzipped, to a new database folder, DB.
 
     The records are those of Caffe's convert_mnist_data: one Datum an image, 1 x rows x columns bytes and the label.
 
@@ -36,5 +127,34 @@ def mnist(images: str, labels: str, db: str) -> None:
     """
     from proto2torch.data.convert_mnist import convert_mnist
 
-    count = convert_mnist(images, labels, db)
+    count = convert_mnist(images, labels, db, backend)
     say(f"{db}: {count} images")
+
+
+@click.command(short_help="CIFAR-10's binary files to two databases.")
+@click.argument("source", metavar="FOLDER", type=FILE)
+@click.argument("out", type=FILE)
+@click.argument("kind", metavar="[BACKEND]", type=click.Choice(BACKENDS), default="lmdb", required=False)
+def cifar10(source: str, out: str, kind: str) -> None:
+    """Write CIFAR-10's data_batch_1.bin … and test_batch.bin of FOLDER to OUT/cifar10_train_lmdb and …_test_lmdb.
+
+    The records are those of Caffe's convert_cifar_data: 3 x 32 x 32 bytes, red before blue.
+
+    \b
+    Example:
+      proto2torch convert cifar10 cifar-10-batches-bin examples/cifar10 leveldb
+    """
+    from proto2torch.data.convert_cifar10 import convert_cifar10
+
+    for db, count in convert_cifar10(source, out, kind).items():
+        say(f"{db}: {count} images")
+
+
+def _imageset(flags: dict[str, Any]) -> Imageset:
+    from proto2torch.data.convert_imageset import Imageset
+
+    return Imageset(**flags)
+
+
+def _report(db: str, done: Converted) -> None:
+    say(f"{db}: {done.count} images" + (f", {len(done.bad)} left out" if done.bad else ""))

@@ -1,4 +1,4 @@
-"""MNIST's idx files to an LMDB, record for record as Caffe's convert_mnist_data writes it.
+"""MNIST's idx files to a database, record for record as Caffe's convert_mnist_data writes it.
 
 An idx file begins with big-endian numbers of four bytes: 2051, count, rows and columns for images, 2049 and count for
 labels; one byte a pixel or label follows. Record i has the key `%08d` of i and is a Datum of 1 x rows x columns bytes.
@@ -8,32 +8,26 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
-import shutil
 import struct
-import sys
-import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
-import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
 from proto2torch.data import datum
-from proto2torch.errors import DataError, RunError, Where, unreadable
+from proto2torch.data.new_database import new_database
+from proto2torch.data.progress import Progress
+from proto2torch.data.records import LMDB
+from proto2torch.errors import DataError, Where, unreadable
 
 _IMAGES, _LABELS = 2051, 2049
 _WHAT = {_IMAGES: "images", _LABELS: "labels"}
 _GZIP = b"\x1f\x8b"
-_COMMIT = 1000  # records a transaction, and between two lines of progress
-_PAGE = 4096
 
 
-def convert_mnist(images: str, labels: str, db: str) -> int:
-    """Write images and labels, plain or gzipped idx files, to a new LMDB folder `db`; gives their number.
+def convert_mnist(images: str, labels: str, db: str, backend: str = LMDB) -> int:
+    """Write images and labels, plain or gzipped idx files, to a new database folder `db`; gives their number.
 
     The folder appears when all is written.
 
@@ -41,8 +35,6 @@ def convert_mnist(images: str, labels: str, db: str) -> int:
         DataError: a file is not what it should be, the counts differ, or `db` exists.
         RunError: the database cannot be written.
     """
-    if os.path.lexists(db):
-        raise DataError("there is something already: remove it, or choose another name", where=Where(file=db))
     pixels = _read_idx(images, _IMAGES)
     digits = _read_idx(labels, _LABELS)
     if len(pixels) != len(digits):
@@ -50,53 +42,13 @@ def convert_mnist(images: str, labels: str, db: str) -> int:
         raise DataError(message, where=Where(file=labels))
     if not len(pixels):
         raise DataError("it holds no images", where=Where(file=images))
-    with _new_folder(db) as folder:
-        _write(folder, pixels, digits)
+    progress = Progress(len(pixels))
+    with new_database(db, backend) as database:
+        for index, (image, digit) in enumerate(zip(pixels, digits.tolist(), strict=True)):
+            database.put(b"%08d" % index, datum.write(image[None], digit))
+            progress.step()
+    progress.end()
     return len(pixels)
-
-
-def _write(folder: str, pixels: NDArray[np.uint8], digits: NDArray[np.uint8]) -> None:
-    record = pixels[0].size + 64  # with its key and the numbers around it
-    size = (len(pixels) + 64) * (record // _PAGE + 1) * _PAGE * 2
-    with lmdb.open(folder, map_size=size, sync=False, lock=False) as environment:
-        for start in range(0, len(pixels), _COMMIT):
-            _progress(start, len(pixels))
-            with environment.begin(write=True) as transaction:
-                for index in range(start, min(start + _COMMIT, len(pixels))):
-                    value = datum.write(pixels[index][None], int(digits[index]))
-                    transaction.put(b"%08d" % index, value, append=True)
-        environment.sync(True)
-    _progress(len(pixels), len(pixels))
-
-
-def _progress(done: int, count: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done} of {count} images", end="\n" if done == count else "", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _new_folder(path: str) -> Iterator[str]:
-    """A folder beside `path` that takes its name at the end, and goes where the block raises."""
-    target = os.path.abspath(path)
-    temporary = None
-    try:
-        temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(target)}.", suffix=".tmp", dir=os.path.dirname(target))
-        yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
-        os.rename(temporary, target)
-        temporary = None
-    except (OSError, lmdb.Error) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise RunError(f"cannot write {path}: {reason}", where=Where(file=path)) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class _Header(NamedTuple):

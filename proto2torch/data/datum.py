@@ -125,12 +125,24 @@ class Parser:
         return datum
 
 
-def write(image: NDArray[np.uint8], label: int) -> bytes:
-    """The bytes of a Datum, fields in ascending order as protobuf writes them: an image (C, H, W) and its label."""
-    pixels = image.tobytes()
+def write(image: NDArray[np.uint8], label: int, says_raw: bool = False) -> bytes:
+    """The bytes of a Datum, fields in ascending order as protobuf writes them: an image (C, H, W) and its label.
+
+    With `says_raw` it says that it is not encoded, which goes without saying; Caffe's convert_imageset does so.
+    """
     numbers = (wire.tag(field, wire.VARINT) + wire.encode(extent) for field, extent in enumerate(image.shape, start=1))
-    data = wire.tag(_DATA, wire.BYTES) + wire.encode(len(pixels)) + pixels
-    return b"".join(numbers) + data + wire.tag(_LABEL, wire.VARINT) + wire.encode(label)
+    tail = wire.tag(_LABEL, wire.VARINT) + wire.encode(label)
+    return b"".join(numbers) + _data(image.tobytes()) + tail + (wire.tag(_ENCODED, wire.VARINT) + b"\0") * says_raw
+
+
+def write_encoded(encoded: bytes, label: int) -> bytes:
+    """The bytes of a Datum that holds an image file; it says neither extent nor channels."""
+    tail = wire.tag(_LABEL, wire.VARINT) + wire.encode(label) + wire.tag(_ENCODED, wire.VARINT) + wire.encode(1)
+    return _data(encoded) + tail
+
+
+def _data(contents: bytes) -> bytes:
+    return wire.tag(_DATA, wire.BYTES) + wire.encode(len(contents)) + contents
 
 
 def _int32(number: int) -> int:

@@ -1,0 +1,216 @@
+"""Lists of images to a database, record for record as Caffe's convert_imageset writes it.
+
+The key is `%08d_` of the line, counted from 0 after a shuffle, and the path. A record holds raw pixels, blue before
+red, or with `encoded` an image file: the file itself where it is of the wanted type and is not resized.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto2torch.data import datum, image_list
+from proto2torch.data.decode import COLOUR, GREY, Undecodable, decode
+from proto2torch.data.image_list import Listed
+from proto2torch.data.new_database import new_database
+from proto2torch.data.progress import Progress
+from proto2torch.data.records import LMDB
+from proto2torch.data.resize import resize
+from proto2torch.data.workers import workers
+from proto2torch.errors import DataError, Where
+from proto2torch.weights.random import Stream
+
+_JPEG = ("jpg", "jpeg")
+_QUALITY = 95  # OpenCV's, and so Caffe's
+_AHEAD = 16  # images in work, for each job
+
+
+@dataclass(frozen=True)
+class Imageset:
+    """How images become records: the flags of Caffe's convert_imageset, and `jobs` and `skip_bad` beside them."""
+
+    gray: bool = False
+    shuffle: bool = False
+    backend: str = LMDB
+    resize_width: int = 0
+    resize_height: int = 0
+    check_size: bool = False
+    encoded: bool = False
+    encode_type: str = ""
+    jobs: int = 0
+    """Threads that decode; 0 for one a core."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, as Caffe does, rather than stop."""
+    seed: int | None = None
+    """Of the shuffle; Caffe's own is never the same twice."""
+
+
+@dataclass
+class Converted:
+    """What was written, and the images that were left out, each with the reason."""
+
+    count: int = 0
+    bad: list[str] = field(default_factory=list)
+
+
+def convert_imageset(root: str, listed: str | Sequence[Listed], db: str, how: Imageset | None = None) -> Converted:
+    """Write the images of a list, their paths put behind `root` as it is, to a new database.
+
+    Raises:
+        DataError: the list is wrong, `db` exists, an image cannot be read (without `skip_bad`) or has another size
+            (with `check_size`).
+        RunError: the database cannot be written.
+    """
+    how = how or Imageset()
+    name = listed if isinstance(listed, str) else None
+    lines = image_list.read(listed) if isinstance(listed, str) else list(listed)
+    if how.shuffle:
+        lines = [lines[place] for place in Stream(how.seed).shuffle(len(lines)).tolist()]
+    done, size, progress = Converted(), None, Progress(len(lines))
+    with new_database(db, how.backend) as database:
+        for number, (line, record) in enumerate(_records(root, lines, how)):
+            progress.step()
+            if isinstance(record, str):
+                _bad(done, record, line, name, how.skip_bad)
+                continue
+            if how.check_size and not (how.encoded or how.encode_type):
+                size = size or record.size
+                _check(record.size, size, line, name)
+            database.put(b"%08d_" % number + os.fsencode(line.path), record.contents)
+            done.count += 1
+        if not done.count:
+            raise DataError("none of its images could be read", where=Where(file=name))
+    progress.end()
+    return done
+
+
+@dataclass(frozen=True)
+class _Record:
+    contents: bytes
+    size: int = 0
+    """Of the raw pixels."""
+
+
+def _records(root: str, lines: Sequence[Listed], how: Imageset) -> Iterator[tuple[Listed, _Record | str]]:
+    """Each line's record, in order, or why there is none; made by threads, a bounded number ahead."""
+    jobs = how.jobs or workers()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="proto2torch-convert") as pool:
+        rest = iter(lines)
+        waiting: list[tuple[Listed, Future[_Record | str]]] = []
+        try:
+            while True:
+                for line in islice(rest, jobs * _AHEAD - len(waiting)):
+                    waiting.append((line, pool.submit(_record, root, line, how)))
+                if not waiting:
+                    return
+                line, future = waiting.pop(0)
+                yield line, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _record(root: str, line: Listed, how: Imageset) -> _Record | str:
+    path = root + line.path
+    try:
+        with open(path, "rb") as file:
+            contents = file.read()
+        image = decode(contents, GREY if how.gray else COLOUR)
+    except OSError as error:
+        return f"cannot read the image {path!r}: {(error.strerror or str(error)).lower()}"
+    except Undecodable as error:
+        return f"cannot decode the image {path!r}: {error}"
+    resized = how.resize_width > 0 and how.resize_height > 0
+    if resized:
+        image = resize(image, how.resize_height, how.resize_width)
+    if not (how.encoded or how.encode_type):
+        return _Record(datum.write(image, line.label, says_raw=True), image.size)
+    extension = os.path.splitext(path)[1][1:].lower()
+    kind = (how.encode_type or extension).lower()
+    if not resized and _same(kind, extension):
+        return _Record(datum.write_encoded(contents, line.label))
+    encoded = _encode(image, kind)
+    if encoded is None:
+        return f"cannot encode the image {path!r} as {kind!r}: jpg and png can be written"
+    return _Record(datum.write_encoded(encoded, line.label))
+
+
+def _encode(image: NDArray[np.uint8], kind: str) -> bytes | None:
+    """An image file; None where the kind cannot be written."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(image[::-1].transpose(1, 2, 0)) if len(image) == 3 else image[0])
+    file = io.BytesIO()
+    if kind in _JPEG:
+        picture.save(file, "JPEG", quality=_QUALITY, subsampling="4:2:0")
+    elif kind == "png":
+        picture.save(file, "PNG", compress_level=1)
+    else:
+        return None
+    return file.getvalue()
+
+
+def _same(kind: str, extension: str) -> bool:
+    return kind == extension or (kind in _JPEG and extension in _JPEG)
+
+
+def _bad(done: Converted, reason: str, line: Listed, name: str | None, skip: bool) -> None:
+    if not skip:
+        hint = "--skip-bad leaves such images out"
+        raise DataError(reason, where=Where(file=name, line=line.line if name else None), hint=hint)
+    done.bad.append(reason)
+    print(f"left out: {reason}", file=sys.stderr)
+
+
+def _check(received: int, expected: int, line: Listed, name: str | None) -> None:
+    if received != expected:
+        message = f"all images must have one size, {expected} bytes as the first. Received: {received} of {line.path!r}"
+        raise DataError(message, where=Where(file=name, line=line.line if name else None))
+
+
+def convert_folder(root: str, db: str, labels: str, how: Imageset | None = None) -> tuple[Converted, list[str]]:
+    """Write the images of class folders, `root/<class>/<image>`, to a new database, and the classes to a file `labels`.
+
+    The classes are the folders in the order of their names, labelled from 0; files that are no images by their
+    ending are left out.
+
+    Raises:
+        DataError, RunError: as `convert_imageset`.
+    """
+    from proto2torch.files import atomic
+
+    classes = _folders(root)
+    lines = [
+        Listed(f"{name}/{file}", label, 0)
+        for label, name in enumerate(classes)
+        for file in sorted(os.listdir(os.path.join(root, name)))
+        if os.path.splitext(file)[1].lower() in _ENDINGS
+    ]
+    if not lines:
+        raise DataError("there are no images in its folders", where=Where(file=root))
+    done = convert_imageset(os.path.join(root, ""), lines, db, replace(how or Imageset()))
+    with atomic(labels) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8", errors="surrogateescape")
+    return done, classes
+
+
+_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+
+def _folders(root: str) -> list[str]:
+    try:
+        names = sorted(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot read the folder: {reason}", where=Where(file=root)) from error
+    if not names:
+        raise DataError("there are no folders in it, one a class", where=Where(file=root))
+    return names
