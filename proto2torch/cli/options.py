@@ -94,13 +94,18 @@ def load_net(path: str, weights: str, strict: bool = False, **state: Any) -> Net
     from proto2torch.net import load
 
     net = load(path, **state)
-    report = net.load_weights(weights, strict)
+    load_weights(net, weights, strict)
+    return net
+
+
+def load_weights(net: Net, path: str, strict: bool = False) -> None:
+    """Load weights into a net, as `load_net` does."""
+    report = net.load_weights(path, strict)
     if report.untouched and not report.matched:
         table = "\n".join(report.lines()[len(report.ignored) + 1 :])
-        raise WeightsError(f"it has weights for no layer of the net\n{table}", where=Where(file=weights))
+        raise WeightsError(f"it has weights for no layer of the net\n{table}", where=Where(file=path))
     for line in report.lines():
         say(line)
-    return net
 
 
 @contextmanager
