@@ -9,6 +9,8 @@ from proto2torch.cli.group import Main, debug_option
 COMMANDS = {
     "train": ("proto2torch.cli.train:train", "Train a net as its solver says, with Caffe's log and snapshots."),
     "test": ("proto2torch.cli.test:test", "Mean of every output of the TEST net over some batches."),
+    "features": ("proto2torch.cli.features:features", "Activations of any blobs, from the net's data or from images."),
+    "extract-features": ("proto2torch.cli.features:extract_features", "extract_features, with Caffe's own arguments."),
     "export": ("proto2torch.cli.export:export", "Readable PyTorch source of a net, or its weights."),
     "convert": ("proto2torch.cli.convert:convert", "Make a database from a data set's own files."),
     "mean": ("proto2torch.cli.mean:mean", "The mean image of a database."),
