@@ -73,7 +73,9 @@ def generate(net: Net, returns: Returns | None = None) -> Source:
     needed = _needed(fused, [v for _, v in returns], roots)
     nodes = [node for node in fused.nodes if node.index in needed]
     homes = _homes(fused, codes)
-    used = [n for n in fused.nodes if homes.get(n.index) == n.index and _is_used(n, homes, needed)]
+    lenders = {p.owner[0] for node in nodes for p in node.params if p.owner}
+    called = {homes[i] for i in needed if i in homes}
+    used = [n for n in fused.nodes if homes.get(n.index) == n.index and n.index in called | lenders]
     modules = {i: attributes[home] for i, home in homes.items()}
     views = _views(fused, used, attributes)
     forward = Forward(fused, nodes, codes, modules, views, memories, _locals(codes), returns)
@@ -96,6 +98,8 @@ def _code(node: Node, memory: Value | None) -> Code:
     if memory is None:
         return code
     rule = node.op.in_memory()
+    if rule is None and node.op.net_phase == "TEST":
+        return code  # its forward is right
     if rule is None:
         raise node.op.refuse(
             f"a later layer works in place on {memory.blob!r}, which the backward of this {node.type} reads: Caffe's "
@@ -141,11 +145,6 @@ def _homes(net: Net, codes: dict[int, Code]) -> dict[int, int]:
         whole = all(p.owner == (shared, p.index) for p in node.params) and not codes[node.index].stateful
         homes[node.index] = shared if shared != node.index and whole and codes[shared].module == module else node.index
     return homes
-
-
-def _is_used(node: Node, homes: dict[int, int], needed: set[int]) -> bool:
-    """Whether its module is called, by it or by one that shares it, or lends a blob to one that is."""
-    return any(index in needed for index, home in homes.items() if home == node.index)
 
 
 def _locals(codes: dict[int, Code]) -> set[str]:
