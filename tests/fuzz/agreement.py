@@ -84,6 +84,10 @@ class Reference:
 
     def _gradients(self) -> dict[str, Array]:
         gradients = self.net.backward()
+        if self.case.phase == "TEST" and self.net.noise is None:
+            plain = self.net.backward(in_memory=False)
+            if any(not np.array_equal(plain[at], gradients[at], equal_nan=True) for at in plain):
+                return {}  # a TEST net may have the derivative where Caffe's gradient is nobody's
         found = {
             f"gradient {self.net.steps[at].name} {i}": g for (at, i), g in gradients.items() if self.net.learning[at, i]
         }

@@ -351,7 +351,7 @@ def filter(d: Drawing) -> None:
             kept = list(d.blobs)[-1]
             if d.chance(60):
                 d.add(
-                    "InnerProduct", [kept], "inner_product_param { num_output: 2 }" + " loss_weight: 1" * d.chance(50)
+                    "InnerProduct", [kept], "inner_product_param { num_output: 2 }"
                 )
             d.blobs[kept].closed = d.blobs[list(d.blobs)[-1]].closed = True
 

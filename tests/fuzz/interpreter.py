@@ -41,6 +41,8 @@ class Step:
     tops: list[str]
     weights: list[float]
     parameters: list[Parameter] = field(default_factory=list)
+    own: tuple[list[Array], list[Array]] = field(default_factory=lambda: ([], []))
+    """The data of bottoms and tops as they were when it ran."""
     bottom_need: list[bool] = field(default_factory=list)
     need: bool = False
 
@@ -92,6 +94,7 @@ class Interpreter:
         self.steps: list[Step] = []
         self.outputs: list[str] = []
         self.loss = 0.0
+        self.in_memory = True
         self._owners: dict[str, tuple[int, int]] = {}
         self._explicit: dict[str, float] = {}
         messages = insert_splits([m for m in net.layer if selected(m, phase)])
@@ -209,7 +212,9 @@ class Interpreter:
         given = x if step.layer.exact else [self._rounded(a, step) for a in x]
         y = step.layer.forward(*given)
         tops = list(y) if isinstance(y, tuple) else [y]
-        return tops if step.layer.exact else [self._rounded(np.asarray(a), step) for a in tops]
+        tops = tops if step.layer.exact else [self._rounded(np.asarray(a), step) for a in tops]
+        step.own = x, tops
+        return tops
 
     def _rounded(self, a: Array, step: Step, diff: bool = False) -> Array:
         """`a` with errors such as float32 makes; whole numbers, which may be labels, have none, save in diffs."""
@@ -218,8 +223,12 @@ class Interpreter:
         errors = np.sin(a * 1e6) if step.layer.by_value and not diff else self.noise.standard_normal(a.shape)
         return (a * (1 + FLOAT32 * errors)).astype(self.dtype)
 
-    def backward(self) -> dict[tuple[int, int], Array]:
-        """Fill `diff`, and return the gradient of every blob that learns, by its owner."""
+    def backward(self, in_memory: bool = True) -> dict[tuple[int, int], Array]:
+        """Fill `diff`, and return the gradient of every blob that learns, by its owner.
+
+        `in_memory` says whether a layer finds what its blobs hold by now, as in Caffe, or what they held when it ran.
+        """
+        self.in_memory = in_memory
         self.diff = {name: np.zeros(a.shape, self.dtype) for name, a in self.data.items()}
         gradients = {at: np.zeros(self.steps[at[0]].parameters[at[1]].shape) for at in self.learning}
         for step in self.steps:
@@ -234,6 +243,8 @@ class Interpreter:
     def _back(self, at: int, gradients: dict[tuple[int, int], Array]) -> None:
         step = self.steps[at]
         x, y = ([self.data[name] for name in names] for names in (step.bottoms, step.tops))
+        if not self.in_memory:
+            x, y = step.own
         dy = [self._rounded(self.diff[name], step, diff=True) for name in step.tops]
         if not step.layer.has_backward:
             if any(step.bottom_need):

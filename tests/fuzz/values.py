@@ -46,4 +46,4 @@ def blob_values(seed: int, name: str, layer: str, index: int, shape: Shape) -> A
 
 def dropout_mask(shape: Shape, ratio: float) -> Array:
     """The mask of every Dropout over this shape: 1 for what is kept."""
-    return (np.random.default_rng(list(shape)).random(shape) >= ratio).astype(float)
+    return np.asarray(np.random.default_rng([1, *shape]).random(shape) >= ratio, dtype=float)
