@@ -69,7 +69,7 @@ def test_what_is_refused() -> None:
         Case("BatchNorm", "", ((3,),)).graph()
     with pytest.raises(NetError, match="lr_mult must be 0"):
         Case("BatchNorm", "param { lr_mult: 1 }").graph()
-    with pytest.raises(NetError, match="lr_mult must be 0. Received: 1"):
+    with pytest.raises(NetError, match=r"lr_mult must be 0\. Received: 1"):
         Case("BatchNorm", "param { decay_mult: 0 }").graph()  # an lr_mult that is not given is 1
     with pytest.raises(NetError, match=r"at most as many param. Received: 4"):
         Case("BatchNorm", "param { lr_mult: 0 } " * 4).graph()
