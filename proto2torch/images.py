@@ -62,11 +62,13 @@ def load(path: str, *, given: Given | None = None, device: Any = "cpu", **state:
     if layer is None:
         net = load_definition(definition, phase="TEST", device=device, **state)
         name, shape = _image_input(net)
-        return ImageNet(net, name, _changed(Preprocessor(shape), given))
+        return ImageNet(net, name, _changed(Preprocessor(shape, (shape[1], shape[2])), given))
     shape = given.shape or image_shape(layer)
     shapes = deploy.fixed_shapes({layer.message.top[0]: (1, *shape)}, input_shapes)
     net = load_definition(deploy.deploy(definition, shapes, **state), phase="TEST", device=device)
     prepare = Preprocessor.of_layer(layer, shape, given.size)
+    if prepare.size is None:  # as large as what it takes, for the data does not say how large its images are
+        prepare = prepare.with_(size=(shape[1], shape[2]))
     return ImageNet(net, layer.message.top[0], _changed(prepare, given))
 
 

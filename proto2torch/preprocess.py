@@ -76,8 +76,6 @@ class Preprocessor:
             size = (images.new_height, images.new_width)
         elif size is None and mean is not None and p.mean_file:
             size = (mean.shape[1], mean.shape[2])
-        elif size is None and not p.crop_size:
-            size = (shape[1], shape[2])
         return cls(shape, size, mean, p.scale)
 
     @classmethod
@@ -149,6 +147,22 @@ class Preprocessor:
         if self.scale != 1:
             lines.append(f"multiply by {self.scale:g}")
         return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON; of a mean image its channels' means."""
+        mean = None if self.mean is None else [float(value) for value in self.mean.mean((1, 2))]
+        image = None if self.mean is None or self.mean.shape[1:] == (1, 1) else list(self.mean.shape[1:])
+        return {
+            "channels": self.shape[0],
+            "order": "grey" if self.shape[0] == 1 else "RGB" if self.rgb else "BGR",
+            "resize": list(self.size) if self.size is not None else None,
+            "interpolation": "bilinear, as OpenCV" if self.raw_scale is None else "bilinear, as scikit-image",
+            "crop": list(self.shape[1:]),
+            "raw_scale": self.raw_scale,
+            "mean": mean,
+            "mean_image": image,
+            "scale": self.scale,
+        }
 
     def with_(self, **changes: Any) -> Preprocessor:
         """The same with other fields."""

@@ -57,7 +57,7 @@ def given(options_: dict[str, Any], channel_mean: bool = False) -> Given:
     if mean is not None and channel_mean:
         found = preprocess.channel_mean(mean)
         if size is None and mean.ndim >= 3 and min(mean.shape[-2:]) > 1:
-            size = mean.shape[-2:]
+            size = (int(mean.shape[-2]), int(mean.shape[-1]))
     return Given(
         shape=options_.pop("shape"),
         size=None if size is None else (size[0], size[-1]),
