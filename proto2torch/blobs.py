@@ -81,6 +81,7 @@ class Blobs(nn.Module):
     def __init__(self, graph: Graph, source: Source, module: nn.Module) -> None:
         super().__init__()
         self.graph = graph
+        self.kept = nn.Module()  # the buffers; their holder, so that no blob refers back to this object
         self._owned: dict[tuple[int, int], LearnedBlob] = {}
         self.stateful: dict[int, nn.Module] = {}  # by node, the modules that remember something between forwards
         for node, path in source.stateful.items():
@@ -93,8 +94,8 @@ class Blobs(nn.Module):
             if key is None:
                 leaf = f"blob_{param.node}_{param.index}"
                 shape = param.blob.shape[::-1] if param.blob.transposed else param.blob.shape
-                self.register_buffer(leaf, torch.empty(shape, device="meta"), persistent=False)
-                holder: nn.Module = self
+                self.kept.register_buffer(leaf, torch.empty(shape, device="meta"), persistent=False)
+                holder: nn.Module = self.kept
             else:
                 path, _, leaf = key.rpartition(".")
                 holder = module.get_submodule(path)

@@ -9,20 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proto2torch import data, python_layers, weights
+from proto2torch import data, initial, precision, python_layers, weights
 from proto2torch.blobs import Blobs, LearnedBlob
 from proto2torch.codegen.build import build
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
-from proto2torch.data.dummy_data import DummyFeed
 from proto2torch.errors import NetError, WeightsError, Where, did_you_mean
 from proto2torch.ir.graph import Net as Graph
-from proto2torch.ir.graph import Node, Param, Shape, Value
+from proto2torch.ir.graph import Shape, Value
 from proto2torch.ir.lower import lower
 from proto2torch.layers import REGISTRY
 from proto2torch.prototxt import filters, splits
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 from proto2torch.prototxt.read import read_net
-from proto2torch.weights import blobproto, fillers, seeds, tensors
+from proto2torch.weights import tensors
 from proto2torch.weights.random import Stream
 
 
@@ -48,7 +47,7 @@ def load(
     phase, level, stages
         Select the layers, as the include and exclude rules say; phase is TRAIN or TEST.
     device
-        Where the parameters live.
+        Where the parameters live. On CUDA the process's convolutions then stay float32; torch would let them use TF32.
     allow_python_layers
         Whether Python layers of the prototxt may run: the modules that they name are imported, and can do anything.
 
@@ -125,6 +124,8 @@ class Net(nn.Module):
         super().__init__()
         self._registry = registry
         self.phase, self.device, self.dtype = phase, device, torch.float32
+        if device.type == "cuda":
+            precision.as_caffe()
         self.selected = selected
         self.definition = splits.insert(selected, whole)
         self.feeds: dict[str, data.Feed] = {}
@@ -134,7 +135,7 @@ class Net(nn.Module):
         source = generate(self.graph)
         module = build(source)
         self.blobs = Blobs(self.graph, source, module)
-        self._fill(stream)
+        initial.fill(self.graph, self.blobs, self.feeds, stream, device)
         self.blobs.bind(source, module, device)
         self._main = _Built(source, module)
         self._modules["module"] = module  # under the name of the property that refreshes it
@@ -317,38 +318,6 @@ class Net(nn.Module):
         return self
 
     # Weights
-
-    def _fill(self, stream: Stream) -> None:
-        """Initial values, drawn layer by layer as Caffe draws them: those of a sharer too, which are thrown away."""
-        for node in self.graph.nodes:
-            drawn = seeds.data_layer_draws(node.definition, self.phase, stream)
-            feed = self.feeds.get(node.name) if node.op.data else None
-            if feed is not None and (given := drawn.given()):
-                feed.reseed(given)
-            elif isinstance(feed, DummyFeed):
-                feed.draw_from(stream)
-            for param in node.params:
-                values = self._initial(node, param, stream)
-                if param.owner is None:
-                    view = self.blobs.allocate((param.node, param.index), self.device)
-                    if values is not None:
-                        view.copy_(torch.from_numpy(values))
-            for again in range(1, max((p.blob.draws for p in node.params), default=1)):
-                for param in node.params:
-                    if again < param.blob.draws:
-                        self._initial(node, param, stream)
-
-    @staticmethod
-    def _initial(node: Node, param: Param, stream: Stream) -> Any:
-        """A blob's first values; None for zeros."""
-        given, filler, where = node.definition.message.blobs, param.blob.filler, node.definition.where("blobs")
-        if param.blob.initial is not None:
-            return param.blob.initial()
-        if len(given) > param.index:
-            return blobproto.array(given[param.index], param.blob.shape, where)
-        if filler is None or (filler.type == "constant" and filler.value == 0):
-            return None
-        return fillers.fill(filler, param.blob.shape, stream, node.definition.where())
 
     def load_weights(self, source: str | Mapping[str, Sequence[Any]], strict: bool = False) -> weights.Report:
         """Load blobs by layer name from a .caffemodel or .caffemodel.h5, or from {layer: [arrays]}; a .safetensors that

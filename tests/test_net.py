@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,17 @@ def test_a_copy_stands_alone(net: Any) -> None:
     zeroed = weights()
     zeroed["conv"][0][:] = 0
     torch.testing.assert_close(other(X)["pool"], by_hand(zeroed, X)["pool"])
+
+
+def test_a_net_that_is_dropped_frees_its_tensors_at_once() -> None:
+    net = p2t.load(text=NET)
+    tensor = weakref.ref(net.params["conv"][0].tensor)
+    gc.disable()
+    try:
+        del net
+        assert tensor() is None
+    finally:
+        gc.enable()
 
 
 def test_double_precision(net: Any) -> None:

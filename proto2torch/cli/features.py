@@ -73,7 +73,9 @@ def features(
         refuse("--shape, --size, --mean, --scale, --raw-scale and --rgb go with --images")
     state = {"level": level or 0, "stages": options.stages(stage)}
     device = options.cuda_device(gpu) if gpu else "cpu"
-    options.set_precision(precision)
+    from proto2torch.precision import choose
+
+    choose(precision)
     if files:
         count = _of_images(net, weights, names, outputs, files, batch_size, said, strict, device=device, **state)
     else:

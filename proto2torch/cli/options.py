@@ -76,15 +76,6 @@ def cuda_device(asked: str) -> str:
     return f"cuda:{ids[0]}"
 
 
-def set_precision(precision: str) -> None:
-    """Let matrix products and convolutions on CUDA use TF32, or keep them to float32 as Caffe does."""
-    import torch
-
-    backends: Any = torch.backends
-    for products in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
-        products.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-
-
 def load_net(path: str, weights: str, strict: bool = False, **state: Any) -> Net:
     """The net with its weights; says on stderr which layers the weight file has or lacks beyond it, or refuses them.
 

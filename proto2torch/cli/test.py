@@ -46,7 +46,9 @@ def test(
           --weights examples/digits/lenet_iter_500.caffemodel --iterations 6
     """
     device = options.cuda_device(gpu) if gpu else "cpu"
-    options.set_precision(precision)
+    from proto2torch.precision import choose
+
+    choose(precision)
     from proto2torch.training.test import run
 
     state = {"phase": "TEST", "level": level or 0, "stages": options.stages(stage)}

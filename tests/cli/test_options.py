@@ -58,13 +58,6 @@ def test_what_is_no_device_is_wrong_usage(asked: str) -> None:
         options.cuda_device(asked)
 
 
-@pytest.mark.parametrize(("precision", "kept"), [("tf32", "tf32"), ("fp32", "ieee")])
-def test_precision_holds_for_products_and_convolutions(precision: str, kept: str) -> None:
-    options.set_precision(precision)
-    assert torch.backends.cuda.matmul.fp32_precision == kept
-    assert torch.backends.cudnn.conv.fp32_precision == kept
-
-
 def test_stages_are_separated_by_commas() -> None:
     assert options.stages("a,b") == ("a", "b")
     assert options.stages("") == ()
