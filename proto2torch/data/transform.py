@@ -129,7 +129,9 @@ def read_mean(definition: LayerDefinition) -> NDArray[np.float32] | None:
     try:
         mean = blobproto.read(path)
     except DataError as error:
-        raise DataError(f"mean_file {path!r}: {error.message}", where=where) from error
+        hint = "make one of the training data with `proto2torch mean DB -o FILE`, or give the mean of each channel in "
+        hint += "its place, `mean_value: 104 mean_value: 117 mean_value: 123` for ImageNet's (blue, green, red)"
+        raise DataError(f"mean_file {path!r}: {error.message}", where=where, hint=hint) from error
     if mean.ndim == 4 and mean.shape[0] == 1:
         mean = mean[0]
     if mean.ndim != 3:
