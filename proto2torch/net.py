@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from proto2torch import data, initial, precision, python_layers, weights
 from proto2torch.blobs import Blobs, LearnedBlob
-from proto2torch.codegen.build import build
+from proto2torch.codegen.build import build, failing_line
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
-from proto2torch.errors import NetError, WeightsError, Where, did_you_mean
+from proto2torch.errors import DataError, NetError, WeightsError, Where, did_you_mean
+from proto2torch.ir.deploy import without_labels
 from proto2torch.ir.graph import Net as Graph
 from proto2torch.ir.graph import Shape, Value
 from proto2torch.ir.lower import lower
@@ -132,7 +133,7 @@ class Net(nn.Module):
         self.graph = self._lower({})
         self._graphs: dict[tuple[Shape, ...], Graph] = {}
         self._built: dict[Any, _Built] = {}
-        source = generate(self.graph)
+        source = generate(self.graph, fold=True)
         module = build(source)
         self.blobs = Blobs(self.graph, source, module)
         initial.fill(self.graph, self.blobs, self.feeds, stream, device)
@@ -228,7 +229,10 @@ class Net(nn.Module):
     ) -> dict[str, Tensor]:
         built = self._for(returns, inputs, key)
         self._refresh(built)
-        result = built.module(*[inputs[name] for name in built.source.inputs])
+        try:
+            result = built.module(*[inputs[name] for name in built.source.inputs])
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise _explained(error, built, inputs) from error
         return {built.source.returns[0]: result} if isinstance(result, Tensor) else result
 
     def _refresh(self, built: _Built) -> None:
@@ -341,15 +345,32 @@ class Net(nn.Module):
 
     def _load_state(self, path: str) -> weights.Report:
         state = tensors.read(path)
+        built = next((b for b in self._ways() if b.module.state_dict().keys() == state.keys()), self._main)
         try:
-            self.module.load_state_dict(state)
+            built.module.load_state_dict(state)
         except RuntimeError as error:
             raise WeightsError(f"does not fit the net: {error}", where=Where(file=path)) from error
-        for node, module in self._main.source.statistics.items():
-            norm, own = self.module.get_submodule(module), [self.blobs.at(node, i).tensor for i in range(3)]
+        for node, module in built.source.statistics.items():
+            norm, own = built.module.get_submodule(module), [self.blobs.at(node, i).tensor for i in range(3)]
             for blob, value in zip(own, (norm.running_mean, norm.running_var, torch.ones(1)), strict=True):
                 blob.copy_(value)  # type: ignore[arg-type]
         return weights.Report({}, [], [])
+
+    def _ways(self) -> Iterator[_Built]:
+        """The module in each way that `export` writes it: folded or flat, with the net's losses or without."""
+        yield self._main
+        for graph, fold in ((self.graph, False), *((without_labels(self.graph), fold) for fold in (True, False))):
+            yield self._bound(generate(graph, fold=fold))
+
+    def _bound(self, source: Source) -> _Built:
+        """The module that `source` defines, over this net's tensors."""
+        module = build(source)
+        self.blobs.bind(source, module, self.device)
+        return _Built(source, module)
+
+    def state(self, source: Source) -> dict[str, Tensor]:
+        """The state_dict of the module that `source`, an export of this net, defines."""
+        return self._bound(source).module.state_dict()
 
     def layer_messages(self) -> Iterable[tuple[Any, list[Any]]]:
         """Each layer's message as Caffe stores it, with its blobs as arrays."""
@@ -387,6 +408,16 @@ class Net(nn.Module):
         """Close the databases that its data layers read."""
         for feed in self.feeds.values():
             feed.close()
+
+
+def _explained(error: Exception, built: _Built, inputs: Mapping[str, Tensor]) -> Exception:
+    """What torch says of the inputs, with the line of the source that met it; what is not about a line stays itself."""
+    line = failing_line(error, built.module)
+    if line is None or isinstance(error, torch.OutOfMemoryError):
+        return error
+    given = ", ".join(f"{name} {tuple(inputs[name].shape)}" for name in built.source.inputs)
+    kind = DataError if isinstance(error, IndexError) else NetError
+    return kind(f"at `{line}`: {str(error).rstrip('.')}. Received: {given}")
 
 
 def _last_values(graph: Graph) -> dict[str, Value]:

@@ -187,3 +187,23 @@ def test_an_unknown_bottom_says_which_layer_the_rules_left_out() -> None:
     for load in (p2t.load, lambda text: export(read_net(text=text), lambda layer, phase: [])):
         with pytest.raises(p2t.Proto2TorchError, match=r"layer 'a' \(line 10\) makes it, and its include and exclude"):
             load(text=text)
+
+
+LOSS = (
+    CLASSIFIER
+    + 'layer { name: "l" type: "Input" top: "label" input_param { shape { dim: 1 } } }'
+    + 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }'
+)
+
+
+def test_a_label_out_of_range_names_the_line_and_the_label() -> None:
+    net = p2t.load(text=LOSS, phase="TRAIN")
+    with pytest.raises(
+        p2t.Proto2TorchError, match=r"at `loss = softmax_loss\(self.fc.*, label\)`: Target 7 is out of bounds"
+    ):
+        net(data=X, label=[0, 7])
+
+
+def test_batches_that_differ_are_an_error() -> None:
+    with pytest.raises(p2t.Proto2TorchError, match=r"Received: data \(2, 2, 8, 8\), label \(3,\)"):
+        p2t.load(text=LOSS, phase="TRAIN")(data=X, label=[0, 1, 2])

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 _count = itertools.count()
 
 
+def failing_line(error: BaseException, module: nn.Module) -> str | None:
+    """The line of a built module's source at which `error` was raised, the last one where several are nested."""
+    name, line, trace = type(module).__module__, None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == name and trace.tb_frame.f_code.co_name == "forward":
+            line = linecache.getline(name, trace.tb_lineno).strip() or line
+        trace = trace.tb_next
+    return line
+
+
 def build(source: Source) -> nn.Module:
     """The module that `source` defines, without memory: its tensors are on the meta device, for the caller to fill."""
     import torch
