@@ -47,7 +47,7 @@ def _initial(node: Node, param: Param, stream: Stream) -> Any:
         return param.blob.initial()
     if len(given) > param.index:
         return blobproto.array(given[param.index], param.blob.shape, node.definition.where("blobs"))
-    if filler is None or (filler.type == "constant" and filler.value == 0):
+    if filler is None or (filler.type == "constant" and filler.value == 0 and filler.sparse == -1):
         return None
     return fillers.fill(filler, param.blob.shape, stream, node.definition.where())
 

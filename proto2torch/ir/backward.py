@@ -28,10 +28,11 @@ def mark_backward(nodes: Sequence[Node], force: bool, refuse: bool) -> Backward:
     _backward_pass(nodes, backward)
     if force:
         for node, need in zip(nodes, backward.bottom_need, strict=True):
-            need[:] = [n or i not in (*node.op.labels, *node.op.indices) for i, n in enumerate(need)]
+            spared = (*node.op.labels, *(node.op.unforced if refuse else node.op.indices))
+            need[:] = [n or i not in spared for i, n in enumerate(need)]
         backward.layer_need = [True] * len(nodes)
-    elif refuse:
-        _refuse(nodes, backward)
+    if refuse:
+        _refuse(nodes, backward, force)
     return backward
 
 
@@ -80,21 +81,18 @@ def _backward_pass(nodes: Sequence[Node], backward: Backward) -> None:
         skip.update(v.blob for v, need in zip(node.inputs, bottoms, strict=True) if not need)
 
 
-def _refuse(nodes: Sequence[Node], backward: Backward) -> None:
+def _refuse(nodes: Sequence[Node], backward: Backward, force: bool) -> None:
+    why = "but force_backward asks for one" if force else "but a learnable layer lies before it"
+    hint = "propagate_down: false for that bottom, or lr_mult: 0 in the layers before it, stops it"
     for node, need, layer in zip(nodes, backward.bottom_need, backward.layer_need, strict=True):
         if not layer:
             continue
         for i in (*node.op.labels, *node.op.indices):
             if i < len(need) and need[i]:
-                backward.problems.append(
-                    NetError(
-                        f"cannot back-propagate to bottom {i} ({node.inputs[i].blob!r}): it takes no gradient, but a "
-                        "learnable layer lies before it",
-                        where=node.definition.where(f"bottom[{i}]"),
-                        hint="propagate_down: false for that bottom, or lr_mult: 0 in the layers before it, stops it",
-                    )
-                )
+                text = f"cannot back-propagate to bottom {i} ({node.inputs[i].blob!r}): it takes no gradient, {why}"
+                where = node.definition.where(f"bottom[{i}]")
+                backward.problems.append(NetError(text, where=where, hint=None if force else hint))
         if not node.op.differentiable and any(need):
-            backward.problems.append(
-                NetError(f"{node.type} has no backward, but the objective is behind it", where=node.definition.where())
-            )
+            text = f"{node.type} has no backward, " + (why if force else "but the objective is behind it")
+            leave = "leave force_backward out, or this layer out of the TRAIN net: include { phase: TEST }"
+            backward.problems.append(NetError(text, where=node.definition.where(), hint=leave if force else None))

@@ -81,6 +81,8 @@ class Layer:
     """The bottoms that are labels; where one would need a gradient, Caffe aborts and we refuse."""
     indices: tuple[int, ...] = ()
     """The bottoms that take no gradient either, but are no labels: an index, a selector."""
+    unforced: ClassVar[tuple[int, ...]] = ()
+    """Which of `indices` force_backward passes over, as it does labels; Caffe aborts on the others."""
     differentiable: ClassVar[bool] = True
     """False where Caffe has no backward (Accuracy, ArgMax, Threshold)."""
     allows_inplace: ClassVar[bool] = False

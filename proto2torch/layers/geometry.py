@@ -53,6 +53,6 @@ def both(layer: Layer, field: str, short: str, default: int | None) -> tuple[int
         return value, value
     if p.HasField(field):
         raise layer.error(f"give either {field} or {short}_h and {short}_w, not both", field)
-    if default is None and not (h and w):
+    if not (h and w):
         raise layer.error(f"{short}_h and {short}_w go together", f"{short}_h" if h else f"{short}_w")
     return int(getattr(p, f"{short}_h")), int(getattr(p, f"{short}_w"))

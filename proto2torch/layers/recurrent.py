@@ -19,7 +19,7 @@ class Recurrent(Layer):
 
     bottoms = (2, 5)
     tops_allowed = (1, 3)
-    indices = (1,)
+    indices = unforced = (1,)
     states: ClassVar[tuple[str, ...]]
     """The names of what is carried from step to step."""
 
@@ -115,7 +115,7 @@ class LSTMUnit(Layer, type="LSTMUnit"):
 
     bottoms = (3, 3)
     tops_allowed = (2, 2)
-    indices = (2,)
+    indices = unforced = (2,)
 
     def shapes(self, *x: Shape) -> list[Shape]:
         if len(x[0]) != 3 or x[0][0] != 1:
