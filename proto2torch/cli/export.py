@@ -16,6 +16,7 @@ from proto2torch.cli.group import refuse
 from proto2torch.cli.options import emit, say
 
 if TYPE_CHECKING:
+    from proto2torch.codegen.source import Source
     from proto2torch.ir.graph import Shape
     from proto2torch.prototxt.document import LayerDefinition
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
 @click.option("--weights", type=options.FILE, help="Weights to export with it: .caffemodel or .caffemodel.h5.")
 @click.option("--format", "kind", type=click.Choice(["python", "safetensors"]), default="python", show_default=True)
+@click.option("--flat", is_flag=True, help="Write every layer out: no classes for what repeats.")
 @options.state
 @options.strict
 def export(
@@ -34,6 +36,7 @@ def export(
     phase: str,
     weights: str | None,
     kind: str,
+    flat: bool,
     level: int | None,
     stage: str,
     strict: bool,
@@ -52,31 +55,31 @@ def export(
     if kind == "safetensors":
         if weights is None:
             refuse("--format safetensors exports weights. Received: no --weights")
-        _write_weights(net, weights, output, strict, state)
+        _write_weights(net, weights, output, strict, _source(net, flat, state), state)
         return
     if weights is not None and output is None:
         refuse("the weights go beside the source, and stdout has no place beside it", "give -o FILE as well")
-    source = _source(net, state)
+    source = _source(net, flat, state)
     if output is None:
-        emit(source)
+        emit(source.text)
         return
     if weights is not None:
-        _write_weights(net, weights, str(Path(output).with_suffix(".safetensors")), strict, state)
+        _write_weights(net, weights, str(Path(output).with_suffix(".safetensors")), strict, source, state)
     from proto2torch.files import atomic
 
     with atomic(output) as temporary:
-        temporary.write_text(source, encoding="utf-8")
+        temporary.write_text(source.text, encoding="utf-8")
     say(f"{output}: written")
 
 
-def _source(path: str, state: dict[str, Any]) -> str:
+def _source(path: str, flat: bool, state: dict[str, Any]) -> Source:
     from proto2torch.codegen.export import export as export_source
     from proto2torch.prototxt.read import read_net
 
-    source = export_source(read_net(path), _data_shapes, **state)
+    source = export_source(read_net(path), _data_shapes, fold=not flat, **state)
     for note in source.notes:
         say(note)
-    return source.text
+    return source
 
 
 def _data_shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
@@ -90,16 +93,20 @@ def _data_shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
         feed.close()
 
 
-def _write_weights(net: str, weights: str, output: str | None, strict: bool, state: dict[str, Any]) -> None:
-    """The state_dict of the generated module to `output`, or to stdout."""
+def _write_weights(
+    net: str, weights: str, output: str | None, strict: bool, source: Source, state: dict[str, Any]
+) -> None:
+    """The state_dict of the module that `source` defines to `output`, or to stdout."""
     if output is None and sys.stdout.isatty():
         refuse("weights are binary, and stdout is a terminal", "give -o FILE")
-    built = options.load_net(net, weights, strict, **state)
+    from proto2torch.weights import tensors
+
+    found = options.load_net(net, weights, strict, **state).state(source)
     if output is not None:
-        built.save(output)
+        tensors.write(output, found)
         say(f"{output}: written")
         return
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.safetensors")
-        built.save(path)
+        tensors.write(path, found)
         emit(Path(path).read_bytes())

@@ -21,14 +21,16 @@ def export(
     level: int = 0,
     stages: Sequence[str] = (),
     keep_labels: bool = False,
+    fold: bool = True,
 ) -> Source:
     """The source of a net that has been read.
 
     In phase TEST the losses and accuracies that read a data layer's label are left out, so that the module goes from
-    data to scores; `keep_labels` keeps them. `data_shapes` gives the shapes of a data layer's tops, batch first.
+    data to scores; `keep_labels` keeps them. With `fold`, repeated blocks become classes. `data_shapes` gives the
+    shapes of a data layer's tops, batch first.
     """
     selected = splits.insert(filters.select(definition, phase, level, stages), definition)
     graph = lower(selected, phase, REGISTRY, data_shapes)
     if phase == "TEST" and not keep_labels:
         graph = without_labels(graph)
-    return replace(generate(graph), notes=graph.notes)
+    return replace(generate(graph, fold=fold), notes=graph.notes)

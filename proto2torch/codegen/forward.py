@@ -1,23 +1,27 @@
-"""The lines of `forward`: expressions nested as far as they read well, in the names of Caffe's blobs.
+"""The lines of `forward`: expressions nested as far as they read well.
 
 A line begins at a layer that learns and takes in the layers behind it that only reshape, normalise or rectify:
-`pool1 = F.max_pool2d(F.relu(self.conv1(data)), 2)`.
+`x = F.max_pool2d(F.relu(self.conv1(x)), 2)`.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from proto2torch.codegen.expression import fill, is_atomic, uses
-from proto2torch.codegen.layout import WIDTH
-from proto2torch.codegen.names import Names
-from proto2torch.ir.graph import Net, Node, Value
-from proto2torch.layers.base import Code, literal
+from proto2torch.codegen.expression import fill, uses
+from proto2torch.codegen.layout import WIDTH, statement
+from proto2torch.codegen.names import identifier
+from proto2torch.codegen.steps import Step
+from proto2torch.codegen.variables import TRUNK, Statement, assign
+from proto2torch.ir.graph import Value
+from proto2torch.layers.base import literal
 
 _DEEPEST = 3  # layers in one expression
 _INDENT = 8
+_PLACE = re.compile(r"ß(\d+)")  # a value in an expression until variables are known; no source has this letter
 
 
 @dataclass(frozen=True)
@@ -27,125 +31,134 @@ class _Expression:
 
 
 class Forward:
-    """Writes the body of `forward` for `nodes`, which give `returns`."""
+    """Writes the body of `forward` for `steps`, which give `returns`.
+
+    `attributes` gives the attribute that holds a step's module, `titles` what to call a value that has a variable of
+    its own; by default its blob's name. `preludes` are statements before a step, by its index;
+    `memories` the lists that hold a value for the gradient of a layer whose memory it overwrites.
+    """
 
     def __init__(
         self,
-        net: Net,
-        nodes: Sequence[Node],
-        codes: dict[int, Code],
-        modules: dict[int, str],
-        views: dict[int, list[str]],
-        memories: dict[int, Value],
-        reserved: set[str],
+        steps: Sequence[Step],
+        inputs: Sequence[Value],
         returns: Sequence[tuple[str, Value]],
+        attributes: Mapping[int, str],
+        reserved: set[str],
+        titles: Mapping[Value, str] | None = None,
+        preludes: Mapping[int, Sequence[str]] | None = None,
+        memories: Mapping[Value, str] | None = None,
+        in_block: bool = False,
     ) -> None:
-        self.nodes, self.codes, self.modules, self.views, self.returns = nodes, codes, modules, views, list(returns)
-        self._alias: dict[Value, Value] = {}
-        for node in nodes:
-            if node.op.alias:
-                self._alias.update((v, self.root(node.inputs[0])) for v in node.outputs)
-        read = [self.root(v) for n in nodes if not n.op.alias for v in n.inputs] + [self.root(v) for _, v in returns]
+        self.steps, self.attributes, self.returns, self.in_block = steps, attributes, list(returns), in_block
+        read = [v for step in steps for v in step.inputs] + [v for _, v in returns]
+        self._preludes, self._memories = preludes or {}, memories or {}
         self._readers = Counter(read)
-        self._reader = {self.root(v): n for n in nodes if not n.op.alias for v in n.inputs}
+        self._reader = {v: step for step in steps for v in step.inputs}
         wanted = set(read)
-        self.inputs = [v for v in net.inputs if v in wanted]
-        self._names = Names("blob", reserved)
-        self._names.give([v.blob for v in self.inputs] + [v.blob for n in nodes if not n.op.alias for v in n.outputs])
-        present = {n.index for n in nodes}
-        self._memories = {i: v for i, v in memories.items() if i in present}
-        self._memory_names = Names("memory", self._names.taken)
-        self._memory_names.give(f"{v.blob}_memory" for v in self._memories.values())
-        self.arguments = [self._names[v.blob] for v in self.inputs]
-        self._grad: set[Value] = set()
-        self._text: dict[Value, _Expression] = {v: _Expression(self._names[v.blob]) for v in self.inputs}
-        self._lines: list[str] = []
+        self.inputs = [v for v in inputs if v in wanted]
+        self._values = list(dict.fromkeys([*self.inputs, *(v for step in steps for v in step.outputs)]))
+        self._at = {v: i for i, v in enumerate(self._values)}
+        self._titles = {v: (titles or {}).get(v, v.blob) for v in self._values}
+        self._reserved = reserved
+        self._names = {v: identifier(t, "blob") for v, t in self._titles.items()}
+        for _ in range(2):  # what fits on a line depends on the names, and which values have names on what fits
+            self._statements = self._lay_out()
+            self._variables = assign(self._statements, self.inputs, self._titles, reserved, in_block)
+            self._names |= self._variables.names
 
-    def root(self, value: Value) -> Value:
-        """The value that a Split's top stands for."""
-        return self._alias.get(value, value)
+    @property
+    def arguments(self) -> list[str]:
+        """The names of forward's arguments."""
+        return [self._names[v] for v in self.inputs]
 
     def lines(self) -> list[str]:
-        """The statements, the return last."""
-        for node in self.nodes:
-            if node.op.alias or node.op.data or node.type == "Input":
-                continue
-            self._node(node)
-        self._return()
-        return self._lines
+        """The statements as they stand in the file, the return last."""
+        out = []
+        for at, line in enumerate(self._statements):
+            names = [self._names[v] for v in line.targets]
+            text = f"{', '.join(names)} = {line.text}" if names else line.text
+            written = statement(self._render(text), _INDENT)
+            out += self._with_blob(written, line) if len(written) == 1 else written
+            out += _deletions(self._variables.dead.get(at, []))
+        return out
 
-    def _node(self, node: Node) -> None:
-        code = self.codes[node.index]
-        if code.forward is None:
-            return
-        self._lines += self.views.get(node.index, [])
-        inputs = [self._input(node, i) for i in range(len(node.inputs))]
-        template = code.forward.replace("{memory}", self._memory(node))
-        text = fill(template, [e.text for e in inputs], f"self.{self.modules.get(node.index, '')}")
-        expression = _Expression(text, 1 + max((e.depth for e in inputs), default=0))
-        self._mark_grad(node)
-        if len(node.outputs) == 1 and self._nests(node, expression):
-            self._text[node.outputs[0]] = expression
-            return
-        names = [self._names[v.blob] for v in node.outputs]
-        if not any(self._readers[v] for v in node.outputs):
-            self._lines.append(text)
-        elif text != names[0] or len(names) > 1:
-            self._lines.append(f"{', '.join(names)} = {text}")
-        self._text.update((v, _Expression(n)) for v, n in zip(node.outputs, names, strict=True))
-        if node.outputs and node.outputs[0] in self._memories.values():
-            self._lines.append(f"{self._memory_names[f'{node.outputs[0].blob}_memory']}.append({names[0]}.detach())")
+    def _with_blob(self, written: list[str], line: Statement) -> list[str]:
+        """The line, and behind it the name of its blob where nothing in the line says it."""
+        if self.in_block or [self._names[v] for v in line.targets] != [TRUNK]:
+            return written
+        blob = identifier(self._titles[line.targets[0]], "blob")
+        noted = f"{written[0]}  # {blob}"
+        return written if re.search(rf"\b{blob}\b", written[0]) or len(noted) > WIDTH else [noted]
 
-    def _memory(self, node: Node) -> str:
-        """The list that will hold what overwrites this node's memory, made before its first use."""
-        if node.index not in self._memories:
-            return ""
-        name = self._memory_names[f"{self._memories[node.index].blob}_memory"]
-        if f"{name} = []" not in self._lines:
-            self._lines.append(f"{name} = []")
-        return name
+    def _render(self, text: str) -> str:
+        return _PLACE.sub(lambda m: self._names[self._values[int(m.group(1))]], text)
 
-    def _input(self, node: Node, i: int) -> _Expression:
-        value = self.root(node.inputs[i])
-        expression = self._text[value]
-        if node.needs_backward and not node.propagate[i] and value in self._grad:
-            text = expression.text if is_atomic(expression.text) else f"({expression.text})"
-            return _Expression(f"{text}.detach()", expression.depth)
-        return expression
+    # Which expressions make a line
 
-    def _mark_grad(self, node: Node) -> None:
-        """Which values autograd would follow; only those are worth a detach."""
-        through = any(self.root(v) in self._grad for v in node.inputs)
-        if node.op.differentiable and (through or any(p.requires_grad for p in node.params)):
-            self._grad.update(node.outputs)
+    def _lay_out(self) -> list[Statement]:
+        self._text = {v: _Expression(f"ß{i}") for i, v in enumerate(self._values) if v in set(self.inputs)}
+        statements: list[Statement] = []
+        for step in self.steps:
+            statements += [Statement((), line, ()) for line in self._preludes.get(step.index, ())]
+            inputs = [self._text[v] for v in step.inputs]
+            text = self._call(step, [e.text for e in inputs])
+            expression = _Expression(text, 1 + max((e.depth for e in inputs), default=0))
+            if len(step.outputs) == 1 and _PLACE.fullmatch(text) and step.outputs[0] not in self._memories:
+                self._text[step.outputs[0]] = _Expression(text)
+            elif len(step.outputs) == 1 and self._nests(step, expression):
+                self._text[step.outputs[0]] = expression
+            else:
+                statements.append(Statement(step.outputs, text, self._reads(text)))
+                self._text.update((v, _Expression(f"ß{self._at[v]}")) for v in step.outputs)
+                statements += [self._remember(v) for v in step.outputs if v in self._memories]
+        return [*statements, self._return()]
 
-    def _nests(self, node: Node, expression: _Expression) -> bool:
+    def _remember(self, value: Value) -> Statement:
+        return Statement((), f"{self._memories[value]}.append(ß{self._at[value]}.detach())", (value,))
+
+    def _call(self, step: Step, inputs: Sequence[str]) -> str:
+        return fill(step.forward or "", inputs, f"self.{self.attributes.get(step.index, '')}")
+
+    def _reads(self, text: str) -> tuple[Value, ...]:
+        return tuple(dict.fromkeys(self._values[int(i)] for i in _PLACE.findall(text)))
+
+    def _nests(self, step: Step, expression: _Expression) -> bool:
         """Whether a value is written where it is read, and not given a name."""
-        value = node.outputs[0]
-        if self._readers.get(value) != 1 or expression.depth >= _DEEPEST or value in self._memories.values():
+        value = step.outputs[0]
+        if self._readers.get(value) != 1 or value in self._memories:
             return False
         if value not in self._reader:
-            return len(self.returns) == 1
-        reader = self._reader[value]
-        code = self.codes[reader.index]
-        first = self.root(reader.inputs[0]) == value
-        if code.forward is None or not first or uses(code.forward).get(0) != 1 or not self._takes_nested(reader):
+            return len(self.returns) == 1 and expression.depth <= _DEEPEST
+        if expression.depth >= _DEEPEST:
             return False
-        view = self.codes[node.index].forward or ""
-        if reader.op.starts_statement and not (view.startswith("{0}.") and expression.depth == 1):
+        reader = self._reader[value]
+        first = reader.inputs[0] == value
+        if not first or uses(reader.forward or "").get(0) != 1 or not reader.takes_nested:
+            return False
+        view = step.forward or ""
+        if reader.leads and not (view.startswith("{0}.") and expression.depth == 1):
             return False
         others = ["label"] * (len(reader.inputs) - 1)
-        text = fill(code.forward, [expression.text, *others], f"self.{self.modules.get(reader.index, '')}")
-        target = self._names[reader.outputs[0].blob] if reader.outputs else ""
+        text = self._render(self._call(reader, [expression.text, *others]))
+        target = self._names[reader.outputs[0]] if reader.outputs else ""
         return _INDENT + len(f"{target} = {text}") <= WIDTH
 
-    @staticmethod
-    def _takes_nested(reader: Node) -> bool:
-        return len(reader.inputs) == 1 or reader.op.loss or not reader.op.differentiable
-
-    def _return(self) -> None:
+    def _return(self) -> Statement:
         if len(self.returns) == 1:
-            self._lines.append(f"return {self._text[self.root(self.returns[0][1])].text}")
-            return
-        pairs = [f"{literal(name)}: {self._text[self.root(value)].text}" for name, value in self.returns]
-        self._lines.append("return {" + ", ".join(pairs) + "}")
+            text = self._text[self.returns[0][1]].text
+        else:
+            pairs = [f"{literal(name)}: {self._text[value].text}" for name, value in self.returns]
+            text = "{" + ", ".join(pairs) + "}"
+        return Statement((), f"return {text}", self._reads(text))
+
+
+def _deletions(names: Sequence[str]) -> list[str]:
+    """`del` lines, as many as the width takes."""
+    lines: list[str] = []
+    for name in names:
+        if lines and len(f"{lines[-1]}, {name}") <= WIDTH:
+            lines[-1] += f", {name}"
+        else:
+            lines.append(f"{' ' * _INDENT}del {name}")
+    return lines
