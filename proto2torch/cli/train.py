@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from proto2torch.cli import options
 from proto2torch.cli.group import INTERRUPTED, refuse
+
+if TYPE_CHECKING:
+    from proto2torch.training.callbacks import Callback
 
 EFFECTS = click.Choice(["stop", "snapshot", "none"])
 
@@ -24,6 +28,16 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--sigint-effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup-effect", type=EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")
 @options.precision
+@click.option("--dry-run", is_flag=True, help="Try everything once: step, test, snapshot, restore; write nothing.")
+@click.option("--keep", metavar="N", type=click.IntRange(min=1), help="Keep the newest N snapshots.")
+@click.option("--best", metavar="OUTPUT", help="Keep the best by a test output as PREFIX_best: accuracy, loss, x:min.")
+@click.option("--patience", metavar="N", type=click.IntRange(min=1), help="Stop after N tests without a better one.")
+@click.option("--watch/--no-watch", default=True, help="Whether a loss that is not finite ends the training. [yes]")
+@click.option("--on-full-disk", type=click.Choice(["stop", "go-on"]), default="stop", show_default=True)
+@click.option("--glog", is_flag=True, help="Begin each line of the log as Caffe's lines begin.")
+@click.option("--json-log", metavar="FILE", type=options.FILE, help="Append each event to FILE, a JSON object a line.")
+@click.option("--tensorboard", metavar="DIR", type=options.FILE, help="Write the figures for TensorBoard.")
+@click.option("--records/--no-records", default=True, help="Whether to write PREFIX_run.json, _log.csv … [yes]")
 def train(
     solver: str,
     gpu: str | None,
@@ -37,36 +51,89 @@ def train(
     sigint_effect: str,
     sighup_effect: str,
     precision: str,
+    dry_run: bool,
+    watch: bool,
+    on_full_disk: str,
+    glog: bool,
+    **told: Any,
 ) -> None:
     """Train as SOLVER says, with Caffe's numbers, log lines and snapshots; the log goes to stderr.
 
     Without --gpu the solver's solver_mode decides, and the CPU serves where there is no CUDA device. Ctrl-C snapshots
-    and stops after the iteration in progress; a second one stops at once.
+    and stops after the iteration in progress; a second one stops at once. Beside the snapshots lie the nets and the
+    solver as they were trained, PREFIX_run.json with command, seed and versions, and PREFIX_log.csv with every figure
+    of the log.
 
     \b
     Example:
       proto2torch train examples/digits/lenet_solver.prototxt
       proto2torch train solver.prototxt --gpu 0 --set base_lr=0.001 --max-iter 1000
       proto2torch train solver.prototxt --resume
+      proto2torch train solver.prototxt --dry-run
+      proto2torch train solver.prototxt --keep 3 --best accuracy --patience 10
     """
     if sum(map(bool, (weights, snapshot, resume))) > 1:
         refuse("give one of --weights, --snapshot and --resume: where to start from")
     overrides = _overrides(settings, max_iter)
     device = options.cuda_device(gpu) if gpu else None
-    options.set_precision(precision)
+    from proto2torch.precision import choose
+
+    choose(precision)
     from proto2torch.training import Solver
+    from proto2torch.training.log import Log
     from proto2torch.training.snapshot import newest
-    from proto2torch.training.train import train as run
 
     training = Solver(
-        solver, device=device, weights=weights, overrides=overrides, level=level, stages=options.stages(stage)
+        solver,
+        device=device,
+        weights=weights,
+        overrides=overrides,
+        level=level,
+        stages=options.stages(stage),
+        log=Log(prefix=glog),
+        callbacks=() if dry_run else _callbacks(**told),
+        watch=watch,
+        on_full_disk=on_full_disk,
     )
+    if dry_run:
+        from proto2torch.training.dry_run import rehearse
+
+        rehearse(training)
+        return
     restore = newest(training.prefix, options.say) if resume else snapshot
     if resume and restore is None:
         options.say(f"there is no snapshot {training.prefix}_iter_N.solverstate yet: starting anew")
+    from proto2torch.training.train import train as run
+
     run(training, restore=restore, sigint_effect=sigint_effect, sighup_effect=sighup_effect)
-    if training.iter < training.definition.max_iter:
+    if training.interrupted:
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _callbacks(
+    keep: int | None,
+    best: str | None,
+    patience: int | None,
+    json_log: str | None,
+    tensorboard: str | None,
+    records: bool,
+) -> list[Callback]:
+    """What the options ask to be told of the training."""
+    from proto2torch.training import progress, retention, sinks
+    from proto2torch.training.records import Records
+
+    try:
+        return [
+            *([Records()] if records else []),
+            *([sinks.JsonLog(json_log)] if json_log else []),
+            *([sinks.TensorBoard(tensorboard)] if tensorboard else []),
+            *([retention.Keep(keep)] if keep else []),
+            *([retention.Best(best)] if best else []),
+            *([retention.Patience(patience, best)] if patience else []),
+            *([progress.Progress(sys.stderr)] if sys.stderr.isatty() else []),
+        ]
+    except ValueError as error:
+        refuse(f"--best: {error}")
 
 
 def _overrides(settings: tuple[str, ...], max_iter: int | None) -> dict[str, Any]:

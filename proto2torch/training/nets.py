@@ -112,3 +112,17 @@ def merged(phase: str, net: Any, solver: Any) -> Any:
         if more is not None:
             state.MergeFrom(more)
     return state
+
+
+def weight_files(given: str | Sequence[str] | None, definition: SolverDefinition) -> list[str]:
+    """The files to start from: those given, else those of the solver file."""
+    if given is None:
+        return [files.resolve(path, definition.path) for path in definition.weights]
+    parts = given.split(",") if isinstance(given, str) else given
+    return [part.strip() for part in parts if part.strip()]
+
+
+def batch_size(net: Net) -> int:
+    """How many records an iteration of a net takes: the first extent of what its first data layer gives; else 0."""
+    shapes = [feed.shapes[0] for feed in net.feeds.values()]
+    return next((shape[0] for shape in shapes if shape), 0)

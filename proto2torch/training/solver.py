@@ -9,13 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proto2torch import files
 from proto2torch.errors import RunError, Where
-from proto2torch.net import Net
 from proto2torch.prototxt.read import read_solver
 from proto2torch.prototxt.text import dump
 from proto2torch.solvers import definition as definitions
-from proto2torch.solvers.definition import SolverDefinition
 from proto2torch.solvers.numbers import shown
 from proto2torch.solvers.overrides import override
 from proto2torch.training import devices, nets, resume, snapshot, test
@@ -41,7 +38,8 @@ class Solver:
 
     Attributes: `net` and `test_nets`, which use its weights; `iter`, the updates done; `outputs`, those of the train
     net's last forward, by name, and `loss`, its objective, on the device; `history`, every display and test; `signals`,
-    which is asked each iteration, where it is set; `callbacks`, which are told of what happens.
+    which is asked each iteration, where it is set; `callbacks`, which are told of what happens; `interrupted`, whether
+    a signal ended the last `step`.
     """
 
     def __init__(
@@ -88,7 +86,7 @@ class Solver:
             snapshot.check_writable(self.prefix, document.where("snapshot_prefix"))
         if d.random_seed is not None:
             torch.manual_seed(d.random_seed)
-        start = weight_files(weights, d)
+        start = nets.weight_files(weights, d)
         self._nets = nets.build(d, device=self.device, weights=start, level=level, stages=stages, log=self.log)
         self.net, self.test_nets = self._nets.train, self._nets.tests
         self.iter = 0
@@ -98,12 +96,12 @@ class Solver:
         self.history = History()
         self.callbacks = Callbacks(callbacks)
         self.on_full_disk = on_full_disk
-        self.images = batch_size(self.net) * d.iter_size
+        self.images = nets.batch_size(self.net) * d.iter_size
         self._watch = Watch(self.net) if watch else None
         self._display = Display(self.log, d.display, self.images)
         self._update = Update(d, self.net, self._display, self.log)
         self._smoothed = SmoothedLoss(d.average_loss)
-        self._stopping = self._ending = False
+        self._stopping = self._ending = self.interrupted = False
         self.log("Solver scaffolding done.")
 
     @property
@@ -144,7 +142,7 @@ class Solver:
             RunError: the loss or a gradient is not finite, or a snapshot cannot be written.
         """
         d = self.definition
-        self._stopping = self._ending = False
+        self._stopping = self._ending = self.interrupted = False
         self._smoothed = SmoothedLoss(d.average_loss)
         self._display.restart()
         self.callbacks.start(self)
@@ -154,13 +152,17 @@ class Solver:
             if not self._stopping:
                 self._iterate()
                 self.callbacks.tell("iterated", self)
-            asked = self.signals.poll() if self.signals else Action.NONE
-            self._ending |= asked is Action.END
-            if self._due(d.snapshot) or asked is Action.SNAPSHOT or self._ending:
+                asked = self._asked()
+                if (self._due(d.snapshot) or asked is Action.SNAPSHOT) and not self._ending:
+                    self._keep()
+            if self._ending:
                 self._keep()
-            if self._stopping or asked in (Action.STOP, Action.END):
-                self._stopping = True
+            if self._stopping:
                 break
+
+    def update(self) -> None:
+        """Make one update and nothing else that may be due, but its display."""
+        self._iterate()
 
     def stop(self) -> None:
         """End the training after this iteration; for callbacks."""
@@ -284,24 +286,15 @@ class Solver:
 
     def _goes_on(self) -> bool:
         """Carry out what signals ask for during a test, until they ask for nothing; whether the test goes on."""
-        while self.signals and (asked := self.signals.poll()) is not Action.NONE:
+        while (asked := self._asked()) is not Action.NONE:
             if asked is Action.SNAPSHOT:
                 self._keep()
-            else:
-                self._stopping = True
-                self._ending |= asked is Action.END
         return not self._stopping
 
-
-def weight_files(given: str | Sequence[str] | None, definition: SolverDefinition) -> list[str]:
-    """The files to start from: those given, else those of the solver file."""
-    if given is None:
-        return [files.resolve(path, definition.path) for path in definition.weights]
-    parts = given.split(",") if isinstance(given, str) else given
-    return [part.strip() for part in parts if part.strip()]
-
-
-def batch_size(net: Net) -> int:
-    """How many records an iteration of a net takes: the first extent of what its first data layer gives; else 0."""
-    shapes = [feed.shapes[0] for feed in net.feeds.values()]
-    return next((shape[0] for shape in shapes if shape), 0)
+    def _asked(self) -> Action:
+        """What the next signal asks for."""
+        asked = self.signals.poll() if self.signals else Action.NONE
+        if asked in (Action.STOP, Action.END):
+            self._stopping = self.interrupted = True
+            self._ending |= asked is Action.END
+        return asked

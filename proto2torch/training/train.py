@@ -11,7 +11,7 @@ def train(
 ) -> None:
     """Solve, from the solverstate `restore` where it is given; signals do as their effects say.
 
-    Effects are "stop", "snapshot" and "none". SIGTERM stops, and a second SIGINT or SIGTERM ends at once.
+    Effects are "stop", "snapshot" and "none". SIGTERM snapshots and stops, and a second SIGINT or SIGTERM ends at once.
     """
     with Signals(sigint_effect, sighup_effect) as signals:
         solver.signals = signals

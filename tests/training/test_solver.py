@@ -198,6 +198,28 @@ def test_a_full_disk_leaves_the_older_snapshot_whole_and_nothing_half_written(tm
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("on_full_disk", ["stop", "go-on"])
+def test_on_a_full_disk_the_run_stops_or_goes_on(on_full_disk, tmp_path, monkeypatch):
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
+    trained, log = solver(folder, overrides={"snapshot": 3}, on_full_disk=on_full_disk)
+    trained.step(3)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+        if on_full_disk == "stop":
+            with pytest.raises(RunError, match=r"^snap_iter_6.caffemodel: cannot write it: file too large$"):
+                trained.step(5)
+        else:
+            trained.step(5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert trained.iter == (6 if on_full_disk == "stop" else 8)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    said = "no snapshot of iteration 6: snap_iter_6.caffemodel: cannot write it: file too large"
+    assert (said in log.lines()) == (on_full_disk == "go-on")
+
+
 def test_frozen_blobs_have_their_place_in_the_history(tmp_path, monkeypatch):
     for name in ("digits_train_lmdb", "digits_test_lmdb"):
         (tmp_path / name).symlink_to(RUNS / name)

@@ -1,0 +1,21 @@
+"""scripts/kill-test in its short form: a few random moments, both formats."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_no_snapshot_is_broken_by_a_kill():
+    command = [sys.executable, str(ROOT / "scripts/kill-test"), "--moments", "16", "--every", "0"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["BINARYPROTO", "HDF5"]
+    for line in lines:
+        kills, some = (int(n) for n in re.findall(r"(\d+) kills|(\d+) with a complete", line) for n in n if n)
+        assert kills >= 3 and some >= 1 and "broken: 0" in line, line
