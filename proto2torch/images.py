@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proto2torch import data, deploy
@@ -13,7 +14,7 @@ from proto2torch.ir.graph import Shape
 from proto2torch.layers import REGISTRY
 from proto2torch.net import Net, load_definition
 from proto2torch.preprocess import Extent, Preprocessor
-from proto2torch.prototxt import filters
+from proto2torch.prototxt import filters, schema
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 from proto2torch.prototxt.read import read_net
 
@@ -66,9 +67,9 @@ def load(path: str, *, given: Given | None = None, device: Any = "cpu", **state:
     shape = given.shape or image_shape(layer)
     shapes = deploy.fixed_shapes({layer.message.top[0]: (1, *shape)}, input_shapes)
     net = load_definition(deploy.deploy(definition, shapes, **state), phase="TEST", device=device)
-    prepare = Preprocessor.of_layer(layer, shape, given.size)
-    if prepare.size is None:  # as large as what it takes, for the data does not say how large its images are
-        prepare = prepare.with_(size=(shape[1], shape[2]))
+    prepare = Preprocessor.of_layer(layer, shape, given.size, given.mean)
+    if prepare.size is None and layer.type == "Data":
+        prepare = prepare.with_(size=_extent(layer) or (shape[1], shape[2]))
     return ImageNet(net, layer.message.top[0], _changed(prepare, given))
 
 
@@ -110,15 +111,16 @@ def image_shape(layer: LayerDefinition) -> Shape:
     elif crop and len(p.mean_value) > 1:
         return (len(p.mean_value), crop, crop)
     if p.mean_file:
-        mean = read_mean(layer)
-        assert mean is not None
-        return (mean.shape[0], crop, crop) if crop else (mean.shape[0], mean.shape[1], mean.shape[2])
+        with suppress(DataError):
+            mean = read_mean(layer)
+            assert mean is not None
+            return (mean.shape[0], crop or mean.shape[1], crop or mean.shape[2])
     return tuple(_opened(layer)[0][1:])
 
 
 def _opened(layer: LayerDefinition) -> list[Shape]:
     try:
-        feed = data.open(layer, "TEST")
+        feed = data.open(_without(layer, "mean_file"), "TEST")
     except Proto2TorchError as error:
         hint = "its data would say the shape of an image; --shape 3,227,227 says it without"
         raise DataError(error.message, where=error.where, hint=hint) from error
@@ -126,6 +128,22 @@ def _opened(layer: LayerDefinition) -> list[Shape]:
         return feed.shapes
     finally:
         feed.close()
+
+
+def _extent(layer: LayerDefinition) -> Extent | None:
+    """Height and width of the records of a Data layer, as far as its database is there."""
+    with suppress(Proto2TorchError):
+        shape = _opened(_without(layer, "crop_size"))[0]
+        return (shape[2], shape[3])
+    return None
+
+
+def _without(layer: LayerDefinition, field: str) -> LayerDefinition:
+    """A layer that says nothing of a field of transform_param."""
+    message = schema.new("LayerParameter")
+    message.CopyFrom(layer.message)
+    message.transform_param.ClearField(field)
+    return replace(layer, message=message)
 
 
 def _image_input(net: Net) -> tuple[str, Shape]:

@@ -62,21 +62,25 @@ class Preprocessor:
             )
 
     @classmethod
-    def of_layer(cls, layer: LayerDefinition, shape: Shape, size: Extent | None = None) -> Preprocessor:
+    def of_layer(
+        cls, layer: LayerDefinition, shape: Shape, size: Extent | None = None, mean: Any = None
+    ) -> Preprocessor:
         """What a data layer does in TEST; `shape` is what it gives of an image, `size` what its images have.
 
-        Of an ImageData layer the size is its own; a mean file has that of the whole image.
+        Of an ImageData layer the size is its own; a mean file has that of the whole image. `mean` takes the place of
+        the layer's own.
 
         Raises:
             DataError: its mean cannot be read or does not fit.
         """
         p, images = layer.message.transform_param, layer.message.image_data_param
-        mean = read_mean(layer)
+        mean = read_mean(layer) if mean is None else mean
         if layer.type == "ImageData" and images.new_height:
             size = (images.new_height, images.new_width)
-        elif size is None and mean is not None and p.mean_file:
-            size = (mean.shape[1], mean.shape[2])
-        return cls(shape, size, mean, p.scale)
+        made = cls(shape, size, mean, p.scale)
+        if size is None and made.mean is not None and made.mean.shape[1:] != (1, 1):
+            return made.with_(size=made.mean.shape[1:])
+        return made
 
     @classmethod
     def of_transformer(

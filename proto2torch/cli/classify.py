@@ -59,10 +59,11 @@ def classify(
     """
     said = images.given(transform, channel_mean=True)
     device = options.cuda_device(gpu) if gpu else "cpu"
-    options.set_precision(precision)
     from proto2torch import predict
     from proto2torch.data import image_paths
+    from proto2torch.precision import choose
 
+    choose(precision)
     paths = image_paths.find(files)
     names = predict.read_labels(labels) if labels else None
     found = images.load(net, weights, said, strict, device=device, level=level or 0, stages=options.stages(stage))
