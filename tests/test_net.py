@@ -199,7 +199,7 @@ LOSS = (
 def test_a_label_out_of_range_names_the_line_and_the_label() -> None:
     net = p2t.load(text=LOSS, phase="TRAIN")
     with pytest.raises(
-        p2t.Proto2TorchError, match=r"at `return softmax_loss\(self.fc.*, label\)`: Target 7 is out of bounds"
+        p2t.Proto2TorchError, match=r"at `loss = softmax_loss\(self.fc.*, label\)`: Target 7 is out of bounds"
     ):
         net(data=X, label=[0, 7])
 
