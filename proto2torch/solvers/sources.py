@@ -76,7 +76,10 @@ def _check_counts(message: Any, counts: list[int], report: Report) -> None:
         if count < 0:
             report(f"test_iter[{i}]", f"test_iter must be at least 0. Received: {count}")
     if counts and message.test_interval <= 0:
-        report("test_interval", f"must be positive where there are test nets. Received: {message.test_interval}")
+        report(
+            "test_interval",
+            f"test_interval must be positive where there are test nets. Received: {message.test_interval}",
+        )
 
 
 def _path(message: Any, field: str) -> str | None:

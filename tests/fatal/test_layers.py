@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .rows import X, Row, check, learned, one, table
+from .rows import Row, X, check, learned, one, table
 
 
 def conv(what: str, says: str, fields: str, *dims: str, kind: str = "Convolution", tops: str = "y") -> Row:

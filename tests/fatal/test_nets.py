@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .rows import X, Row, check, data, ip, layer, table
+from .rows import Row, X, check, data, ip, layer, table
 
 INPUT = data("x", X)
 LABEL = data("label", "2")
