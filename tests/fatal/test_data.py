@@ -154,6 +154,6 @@ def test_arrays_that_are_no_multiple_of_the_batch(folder: Path) -> None:
 
 def test_windows_whose_images_are_not_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    with pytest.raises(p2t.Proto2TorchError, match="expected the number of the image, 0. Received: '1'") as caught:
+    with pytest.raises(p2t.Proto2TorchError, match=r"expected the number of the image, 0\. Received: '1'") as caught:
         p2t.load(text=f'layer {{ name: "l" {windows("index.txt")} }}')
     assert (caught.value.file, caught.value.line) == ("index.txt", 1)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from .rows import Row, X, check, learned, one, table
+import pytest
+import torch
+
+import proto2torch as p2t
+
+from .rows import Row, X, check, data, layer, learned, one, table
 
 
 def conv(what: str, says: str, fields: str, *dims: str, kind: str = "Convolution", tops: str = "y") -> Row:
@@ -254,3 +259,10 @@ def filled(what: str, says: str, filler: str, more: str = "") -> Row:
 )
 def test_fillers(row: Row) -> None:
     check(row)
+
+
+def test_a_bottom_of_another_size_behind_fixed_weights() -> None:
+    net = p2t.load(text=data("x", X) + layer("InnerProduct", "inner_product_param { num_output: 2 }"))
+    with pytest.raises(p2t.Proto2TorchError, match=r"blob 0 has shape \(2, 60\), but an input of this size needs") as e:
+        net(x=torch.zeros(2, 3, 5, 5))
+    assert (e.value.layer, e.value.line) == ("l", 2)
