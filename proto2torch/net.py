@@ -224,6 +224,17 @@ class Net(nn.Module):
                 raise NetError(f"the net has no blob {name!r}", hint=did_you_mean(name, known))
         return self._run(returns, self._inputs((), inputs), names)
 
+    def versions(self, **inputs: Any) -> dict[Value, Tensor]:
+        """Every value of the net, in each of its versions: a blob that layers write in place has several."""
+        values = [v for node in self.graph.nodes for v in node.outputs]
+        names = {v: f"{v.blob}\0{v.version}" for v in values}
+
+        def returns(graph: Graph) -> Returns:
+            return [(f"{v.blob}\0{v.version}", v) for node in graph.nodes for v in node.outputs]
+
+        found = self._run(returns, self._inputs((), inputs), tuple(names.values()))
+        return {v: found[name] for v, name in names.items()}
+
     def _run(
         self, returns: Callable[[Graph], Returns], inputs: dict[str, Tensor], key: tuple[str, ...] = ()
     ) -> dict[str, Tensor]:
