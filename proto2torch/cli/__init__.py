@@ -14,6 +14,7 @@ COMMANDS = {
     "classify": ("proto2torch.cli.classify:classify", "The best classes of images."),
     "pixels": ("proto2torch.cli.classify:pixels", "What is done to an image between its file and the net."),
     "deploy": ("proto2torch.cli.deploy:deploy", "The deploy net of a train_val net."),
+    "verify": ("proto2torch.cli.verify:verify", "Compare blobs with stored ones; name the first layer that differs."),
     "export": ("proto2torch.cli.export:export", "Readable PyTorch source of a net, or its weights."),
     "convert": ("proto2torch.cli.convert:convert", "Make a database from a data set's own files."),
     "mean": ("proto2torch.cli.mean:mean", "The mean image of a database."),
