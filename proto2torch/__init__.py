@@ -14,8 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from proto2torch.compare import verify
     from proto2torch.errors import Proto2TorchError
     from proto2torch.net import load
+    from proto2torch.preprocess import Preprocessor
     from proto2torch.training import Solver
     from proto2torch.weights import read as read_weights
     from proto2torch.weights.blobproto import read as read_blob
@@ -26,9 +28,11 @@ __all__ = ["Proto2TorchError", "Solver", "__version__", "load", "read_blob", "re
 
 _HOMES = {
     "Proto2TorchError": ("proto2torch.errors", "Proto2TorchError"),
+    "Preprocessor": ("proto2torch.preprocess", "Preprocessor"),
     "Solver": ("proto2torch.training", "Solver"),
     "load": ("proto2torch.net", "load"),
     "read_blob": ("proto2torch.weights.blobproto", "read"),
+    "verify": ("proto2torch.compare", "verify"),
     "read_weights": ("proto2torch.weights", "read"),
 }
 """Where each exported name lives, and what it is called there."""
