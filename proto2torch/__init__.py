@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Proto2TorchError", "Solver", "__version__", "load", "read_blob", "read_weights"]
+__all__ = ["Preprocessor", "Proto2TorchError", "Solver", "__version__", "load", "read_blob", "read_weights", "verify"]
 
 _HOMES = {
     "Proto2TorchError": ("proto2torch.errors", "Proto2TorchError"),
