@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from proto2torch.codegen.source import Source
 from proto2torch.errors import NetError
 from proto2torch.ir.graph import Net as Graph
-from proto2torch.ir.graph import Param, Shape
+from proto2torch.ir.graph import Node, Param, Shape
 from proto2torch.layers.base import Constant
 from proto2torch.weights import blobproto
 
@@ -114,13 +114,17 @@ class Blobs(nn.Module):
         blob = self._owned[at]
         blob.holder, blob.leaf = other.holder, other.leaf
 
-    def by_layer(self) -> dict[str, list[LearnedBlob]]:
-        """Every layer's blobs in Caffe's stored order, sharers too; of layers of one name the last."""
+    def by_layer(self, first: bool = False) -> dict[str, list[LearnedBlob]]:
+        """Every layer's blobs in Caffe's stored order, sharers too; of layers of one name the last, or the first."""
         layers: dict[str, list[LearnedBlob]] = {}
         for node in self.graph.nodes:
-            if node.params:
-                layers[node.name] = [self._view(node.name, p) for p in node.params]
+            if node.params and not (first and node.name in layers):
+                layers[node.name] = self.of(node)
         return layers
+
+    def of(self, node: Node) -> list[LearnedBlob]:
+        """A node's blobs in Caffe's stored order, those that it shares too."""
+        return [self._view(node.name, p) for p in node.params]
 
     def _view(self, layer: str, param: Param) -> LearnedBlob:
         owner = self.at(param.node, param.index)

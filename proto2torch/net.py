@@ -36,6 +36,7 @@ def load(
     stages: Sequence[str] = (),
     device: str | torch.device = "cpu",
     allow_python_layers: bool = False,
+    feeds: Mapping[str, Any] | None = None,
 ) -> Net:
     """The net of a prototxt as an nn.Module.
 
@@ -51,6 +52,9 @@ def load(
         Where the parameters live. On CUDA the process's convolutions then stay float32; torch would let them use TF32.
     allow_python_layers
         Whether Python layers of the prototxt may run: the modules that they name are imported, and can do anything.
+    feeds
+        What feeds data or Input layers in place of what they read, by name: an iterable of batches, such as a
+        DataLoader, whose batches are mappings by top or sequences in the tops' order, or an object like `data.Feed`.
 
     Raises
     ------
@@ -64,6 +68,7 @@ def load(
         stages=stages,
         device=device,
         allow_python_layers=allow_python_layers,
+        feeds=feeds,
     )
     if weights is not None:
         net.load_weights(weights)
@@ -79,11 +84,13 @@ def load_definition(
     device: str | torch.device = "cpu",
     stream: Stream | None = None,
     allow_python_layers: bool = False,
+    feeds: Mapping[str, Any] | None = None,
 ) -> Net:
     """The net of a definition that has been read; its fillers draw from `stream`."""
     selected = filters.select(definition, phase, level, stages)
     registry = python_layers.registry() if allow_python_layers else REGISTRY
-    return Net(selected, phase, torch.device(device), stream or Stream(None), whole=definition, registry=registry)
+    stream = stream or Stream(None)
+    return Net(selected, phase, torch.device(device), stream, whole=definition, registry=registry, feeds=feeds)
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ class Net(nn.Module):
         stream: Stream,
         whole: NetDefinition | None = None,
         registry: Mapping[str, Any] = REGISTRY,
+        feeds: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self._registry = registry
@@ -129,7 +137,7 @@ class Net(nn.Module):
             precision.as_caffe()
         self.selected = selected
         self.definition = splits.insert(selected, whole)
-        self.feeds: dict[str, data.Feed] = {}
+        self.feeds: dict[str, data.AnyFeed] = data.given(feeds or {}, self.definition)
         self.graph = self._lower({})
         self._graphs: dict[tuple[Shape, ...], Graph] = {}
         self._built: dict[Any, _Built] = {}
@@ -271,7 +279,7 @@ class Net(nn.Module):
             if name not in names:
                 raise NetError(f"the net has no input {name!r}", hint=did_you_mean(name, names) or f"inputs: {names}")
         for layer, feed in self.feeds.items():
-            tops = next(n for n in self.graph.nodes if n.name == layer and n.op.data).outputs
+            tops = next(n for n in self.graph.nodes if n.name == layer and not n.inputs).outputs
             if any(v.blob not in given for v in tops):
                 given |= {v.blob: t for v, t in zip(tops, feed.next(), strict=True) if v.blob not in given}
         missing = [name for name in names if name not in given]
@@ -343,10 +351,11 @@ class Net(nn.Module):
         """
         if isinstance(source, str) and source.endswith(".safetensors"):
             return self._load_state(source)
-        params = self.params
+        stored = weights.read_stored(source)
+        params = self.blobs.by_layer(first=isinstance(source, str) and not stored.hdf5)  # of layers of one name
         shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in self.graph.nodes}
         shared = [(node.name, p.index) for node in self.graph.nodes for p in node.params if p.owner]
-        report = weights.match(weights.read_stored(source), shapes, strict=strict, shared=shared)
+        report = weights.match(stored, shapes, strict=strict, shared=shared)
         with torch.no_grad():
             for layer, arrays in report.matched.items():
                 for blob, array in zip(params[layer], arrays, strict=True):
@@ -385,13 +394,12 @@ class Net(nn.Module):
 
     def layer_messages(self) -> Iterable[tuple[Any, list[Any]]]:
         """Each layer's message as Caffe stores it, with its blobs as arrays."""
-        params = self.params
         for node in self.graph.nodes:
             message = type(node.definition.message)()
             message.CopyFrom(node.definition.message)
             del message.blobs[:]
             message.phase = ("TRAIN", "TEST").index(node.op.phase)
-            yield message, [blob.to_caffe(blob.tensor) for blob in params.get(node.name, [])]
+            yield message, [blob.to_caffe(blob.tensor) for blob in self.blobs.of(node)]
 
     def save(self, path: str) -> None:
         """Write .caffemodel, .caffemodel.h5 or .safetensors, by the ending of `path`."""
@@ -399,11 +407,12 @@ class Net(nn.Module):
         weights.save(path, self.name, self.layer_messages(), self.module.state_dict(), shared)
 
     def share(self, other: Net) -> None:
-        """Use `other`'s tensors for every layer of the same name: a test net's way to its train net's weights."""
+        """Use `other`'s tensors for every layer of the same name: a test net's way to its train net's weights. Of
+        layers of one name the first takes those of the last, as in Caffe."""
         theirs = other.params
         for node in self.graph.nodes:
-            blobs = theirs.get(node.name)
-            if not node.params or blobs is None:
+            blobs = theirs.pop(node.name, None) if node.params else None
+            if blobs is None:
                 continue
             shapes = [p.blob.shape for p in node.params]
             if [b.shape for b in blobs] != shapes:

@@ -152,7 +152,7 @@ class _Lowering:
         last = [v for v in self.blobs.values() if v is not None and v not in self.read]
         outputs = sorted(last, key=lambda v: v.blob.encode())
         inputs = [v for n in nodes if n.op.data or n.type == "Input" for v in n.outputs]
-        notes = (*net.notes, *self.notes)
+        notes = (*net.notes, *self.notes, *_doubled(nodes))
         return Net(net.name, self.phase, tuple(nodes), tuple(inputs), tuple(outputs), net.path, notes)
 
 
@@ -170,6 +170,18 @@ def _unread(definition: LayerDefinition, cls: Any) -> list[str]:
     given = [field.name for field, _ in definition.message.ListFields() if field.name.endswith("_param")]
     strange = [name for name in given if name != cls.param and name not in cls.messages]
     return [f"{definition.where(name)}: Caffe ignores {name!r} of a layer of this type" for name in strange]
+
+
+def _doubled(nodes: Sequence[Node]) -> list[str]:
+    """A note for each layer that learns and has the name of an earlier one."""
+    names: set[str] = set()
+    doubled = []
+    for node in nodes:
+        if node.params and node.name in names:
+            where = node.definition.where("name")
+            doubled.append(f"{where}: an earlier layer has this name too: Caffe copies weights to that one")
+        names.update([node.name] if node.params else [])
+    return doubled
 
 
 def _checked(op: Any, shape: Shape) -> Shape:
