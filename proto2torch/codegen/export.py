@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from proto2torch.codegen.source import Source, generate
 from proto2torch.ir.deploy import without_labels
@@ -22,15 +23,17 @@ def export(
     stages: Sequence[str] = (),
     keep_labels: bool = False,
     fold: bool = True,
+    registry: Mapping[str, Any] = REGISTRY,
 ) -> Source:
     """The source of a net that has been read.
 
     In phase TEST the losses and accuracies that read a data layer's label are left out, so that the module goes from
     data to scores; `keep_labels` keeps them. With `fold`, repeated blocks become classes. `data_shapes` gives the
-    shapes of a data layer's tops, batch first.
+    shapes of a data layer's tops, batch first; `registry` the layer types that may occur, Python layers too where it is
+    that of `python_layers.registry`.
     """
     selected = splits.insert(filters.select(definition, phase, level, stages), definition)
-    graph = lower(selected, phase, REGISTRY, data_shapes)
+    graph = lower(selected, phase, registry, data_shapes)
     if phase == "TEST" and not keep_labels:
         graph = without_labels(graph)
     return replace(generate(graph, fold=fold), notes=graph.notes)

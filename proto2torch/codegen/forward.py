@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from proto2torch.codegen.expression import fill, uses
 from proto2torch.codegen.layout import WIDTH, statement
@@ -55,6 +56,7 @@ class Forward:
         self._preludes, self._memories = preludes or {}, memories or {}
         self._readers = Counter(read)
         self._reader = {v: step for step in steps for v in step.inputs}
+        self._next = {step.index: behind for step, behind in pairwise(steps)}
         wanted = set(read)
         self.inputs = [v for v in inputs if v in wanted]
         self._values = list(dict.fromkeys([*self.inputs, *(v for step in steps for v in step.outputs)]))
@@ -103,7 +105,9 @@ class Forward:
             statements += [Statement((), line, ()) for line in self._preludes.get(step.index, ())]
             inputs = [self._text[v] for v in step.inputs]
             text = self._call(step, [e.text for e in inputs])
-            expression = _Expression(text, 1 + max((e.depth for e in inputs), default=0))
+            deepest = max((e.depth for e in inputs), default=0)
+            joined = len(inputs) == 2 and step.type != "Concat"
+            expression = _Expression(text, max(1, deepest + (not joined)))
             if len(step.outputs) == 1 and _PLACE.fullmatch(text) and step.outputs[0] not in self._memories:
                 self._text[step.outputs[0]] = _Expression(text)
             elif len(step.outputs) == 1 and self._nests(step, expression):
@@ -133,16 +137,27 @@ class Forward:
         if expression.depth >= _DEEPEST:
             return False
         reader = self._reader[value]
-        first = reader.inputs[0] == value
-        if not first or uses(reader.forward or "").get(0) != 1 or not reader.takes_nested:
+        at = reader.inputs.index(value)
+        if uses(reader.forward or "").get(at) != 1 or not (
+            self._ends_join(step, reader, at) or (at == 0 and reader.takes_nested)
+        ):
             return False
         view = step.forward or ""
         if reader.leads and not (view.startswith("{0}.") and expression.depth == 1):
             return False
-        others = ["label"] * (len(reader.inputs) - 1)
-        text = self._render(self._call(reader, [expression.text, *others]))
+        inputs = [self._text[v].text if v in self._text else "label" for v in reader.inputs]
+        inputs[at] = expression.text
+        text = self._render(self._call(reader, inputs))
         target = self._names[reader.outputs[0]] if reader.outputs else ""
         return _INDENT + len(f"{target} = {text}") <= WIDTH
+
+    def _ends_join(self, step: Step, reader: Step, at: int) -> bool:
+        """Whether the very next step joins this one's value with a value that has a name: `x + self.conv3(conv2)`. The
+        sum then holds no more in memory than it must."""
+        if len(reader.inputs) != 2 or reader.type == "Concat" or self._next.get(step.index) is not reader:
+            return False
+        other = self._text.get(reader.inputs[1 - at])
+        return other is not None and bool(_PLACE.fullmatch(other.text))
 
     def _return(self) -> Statement:
         if len(self.returns) == 1:
