@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from proto2torch import data
     from proto2torch.compare import verify
     from proto2torch.errors import Proto2TorchError
     from proto2torch.net import load
@@ -24,25 +25,37 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Preprocessor", "Proto2TorchError", "Solver", "__version__", "load", "read_blob", "read_weights", "verify"]
+__all__ = [
+    "Preprocessor",
+    "Proto2TorchError",
+    "Solver",
+    "__version__",
+    "data",
+    "load",
+    "read_blob",
+    "read_weights",
+    "verify",
+]
 
 _HOMES = {
     "Proto2TorchError": ("proto2torch.errors", "Proto2TorchError"),
     "Preprocessor": ("proto2torch.preprocess", "Preprocessor"),
     "Solver": ("proto2torch.training", "Solver"),
+    "data": ("proto2torch.data", ""),
     "load": ("proto2torch.net", "load"),
     "read_blob": ("proto2torch.weights.blobproto", "read"),
     "verify": ("proto2torch.compare", "verify"),
     "read_weights": ("proto2torch.weights", "read"),
 }
-"""Where each exported name lives, and what it is called there."""
+"""Where each exported name lives, and what it is called there; nothing where it is the module itself."""
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    value: object = getattr(import_module(module), attribute)
+    home, attribute = _HOMES[name]
+    module = import_module(home)
+    value: object = getattr(module, attribute) if attribute else module
     globals()[name] = value
     return value
 

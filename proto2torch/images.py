@@ -47,7 +47,9 @@ class Given:
         return self.rgb or any(field is not None for field in fields)
 
 
-def load(path: str, *, given: Given | None = None, device: Any = "cpu", **state: Any) -> ImageNet:
+def load(
+    path: str, *, given: Given | None = None, device: Any = "cpu", allow_python_layers: bool = False, **state: Any
+) -> ImageNet:
     """The TEST net of a prototxt, without weights yet, for images in place of its data layer.
 
     A net with data layers becomes its deploy net, and images are prepared as its data layer says; `given` replaces
@@ -61,12 +63,13 @@ def load(path: str, *, given: Given | None = None, device: Any = "cpu", **state:
     definition = read_net(path)
     layer = data_layer(definition, **state)
     if layer is None:
-        net = load_definition(definition, phase="TEST", device=device, **state)
+        net = load_definition(definition, device=device, allow_python_layers=allow_python_layers, **state)
         name, shape = _image_input(net)
         return ImageNet(net, name, _changed(Preprocessor(shape, (shape[1], shape[2])), given))
     shape = given.shape or image_shape(layer)
     shapes = deploy.fixed_shapes({layer.message.top[0]: (1, *shape)}, input_shapes)
-    net = load_definition(deploy.deploy(definition, shapes, **state), phase="TEST", device=device)
+    deployed = deploy.deploy(definition, shapes, **state)
+    net = load_definition(deployed, device=device, allow_python_layers=allow_python_layers)
     prepare = Preprocessor.of_layer(layer, shape, given.size, given.mean)
     if prepare.size is None and layer.type == "Data":
         prepare = prepare.with_(size=_extent(layer) or (shape[1], shape[2]))

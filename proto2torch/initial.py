@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from proto2torch.blobs import Blobs
-from proto2torch.data import Feed
+from proto2torch.data import AnyFeed
 from proto2torch.data.dummy_data import DummyFeed
 from proto2torch.ir.graph import Net, Node, Param
 from proto2torch.weights import blobproto, fillers, seeds
 from proto2torch.weights.random import Stream
 
 
-def fill(net: Net, blobs: Blobs, feeds: Mapping[str, Feed], stream: Stream, device: torch.device) -> None:
+def fill(net: Net, blobs: Blobs, feeds: Mapping[str, AnyFeed], stream: Stream, device: torch.device) -> None:
     """Give every blob its memory on `device` and its first values, and every data layer its seeds.
 
     Layer by layer, blob by blob: a blob that shares another's values draws too, and what it drew is thrown away.
@@ -31,7 +31,7 @@ def fill(net: Net, blobs: Blobs, feeds: Mapping[str, Feed], stream: Stream, devi
         _draw_again(node, stream)
 
 
-def _seed(node: Node, feeds: Mapping[str, Feed], stream: Stream, phase: str) -> None:
+def _seed(node: Node, feeds: Mapping[str, AnyFeed], stream: Stream, phase: str) -> None:
     drawn = seeds.data_layer_draws(node.definition, phase, stream)
     feed = feeds.get(node.name) if node.op.data else None
     if feed is not None and (given := drawn.given()):

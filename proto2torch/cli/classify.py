@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @options.gpu
 @options.state
 @options.precision
+@options.python_layers
 @options.strict
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, an object an image.")
 def classify(
@@ -42,6 +43,7 @@ def classify(
     level: int | None,
     stage: str,
     precision: str,
+    allow_python_layers: bool,
     strict: bool,
     as_json: bool,
     **transform: Any,
@@ -66,7 +68,9 @@ def classify(
     choose(precision)
     paths = image_paths.find(files)
     names = predict.read_labels(labels) if labels else None
-    found = images.load(net, weights, said, strict, device=device, level=level or 0, stages=options.stages(stage))
+    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
+    state["allow_python_layers"] = allow_python_layers
+    found = images.load(net, weights, said, strict, device=device, **state)
     with options.progress(len(paths), "classify") as advance:
         results = []
         for result in predict.classify(found, paths, blob=blob, labels=names, oversample=oversample, batch=batch_size):
@@ -93,8 +97,9 @@ def _text(results: list[Prediction], top: int) -> str:
 @click.argument("net", type=options.FILE)
 @images.transform
 @options.state
+@options.python_layers
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def pixels(net: str, level: int | None, stage: str, as_json: bool, **transform: Any) -> None:
+def pixels(net: str, level: int | None, stage: str, allow_python_layers: bool, as_json: bool, **transform: Any) -> None:
     """Print what `features --images` and `classify` do to an image before NET takes it, a line a step.
 
     \b
@@ -105,7 +110,8 @@ def pixels(net: str, level: int | None, stage: str, as_json: bool, **transform: 
     said = images.given(transform, channel_mean=True)
     from proto2torch import images as nets
 
-    found = nets.load(net, given=said, level=level or 0, stages=options.stages(stage))
+    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
+    found = nets.load(net, given=said, allow_python_layers=allow_python_layers, **state)
     if as_json:
         emit(json.dumps({"input": found.input, **found.prepare.as_dict()}, indent=2) + "\n")
         return

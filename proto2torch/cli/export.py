@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from proto2torch.cli.options import emit, say
 if TYPE_CHECKING:
     from proto2torch.codegen.source import Source
     from proto2torch.ir.graph import Shape
+    from proto2torch.ir.lower import DataShapes
     from proto2torch.prototxt.document import LayerDefinition
 
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--format", "kind", type=click.Choice(["python", "safetensors"]), default="python", show_default=True)
 @click.option("--flat", is_flag=True, help="Write every layer out: no classes for what repeats.")
 @options.state
+@options.python_layers
 @options.strict
 def export(
     net: str,
@@ -39,9 +41,11 @@ def export(
     flat: bool,
     level: int | None,
     stage: str,
+    allow_python_layers: bool,
     strict: bool,
 ) -> None:
-    """Print NET as the PyTorch module a person would have written; it imports torch and nothing of proto2torch.
+    """Print NET as the PyTorch module a person would have written; it imports torch and nothing of proto2torch, unless
+    it runs Python layers.
 
     With --weights and -o model.py the weights go to model.safetensors beside it. --format safetensors writes them
     alone. Either way they load with load_state_dict(safetensors.torch.load_file(…)).
@@ -51,7 +55,8 @@ def export(
       proto2torch export examples/digits/lenet_train_test.prototxt > model.py
       proto2torch export deploy.prototxt --weights net.caffemodel -o model.py
     """
-    state = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
+    state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
+    state["allow_python_layers"] = allow_python_layers
     if kind == "safetensors":
         if weights is None:
             refuse("--format safetensors exports weights. Received: no --weights")
@@ -76,21 +81,39 @@ def _source(path: str, flat: bool, state: dict[str, Any]) -> Source:
     from proto2torch.codegen.export import export as export_source
     from proto2torch.prototxt.read import read_net
 
-    source = export_source(read_net(path), _data_shapes, fold=not flat, **state)
+    selected = {key: value for key, value in state.items() if key != "allow_python_layers"}
+    registry = _registry(state["allow_python_layers"])
+    source = export_source(read_net(path), _data_shapes(registry), fold=not flat, registry=registry, **selected)
     for note in source.notes:
         say(note)
     return source
 
 
-def _data_shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
-    """The shapes of a data layer's tops, of which only its database knows all."""
-    from proto2torch import data
+def _registry(allow_python_layers: bool) -> Mapping[str, Any]:
+    """The layer types that may be exported."""
+    if allow_python_layers:
+        from proto2torch import python_layers
 
-    feed = data.open(layer, phase)
-    try:
-        return feed.shapes
-    finally:
-        feed.close()
+        return python_layers.registry()
+    from proto2torch.layers import REGISTRY
+
+    return REGISTRY
+
+
+def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:
+    """What gives the shapes of a data layer's tops, of which only its database, or the user's class, knows all."""
+
+    def shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
+        from proto2torch import data
+
+        feed = registry["Python"].feed(layer, phase) if layer.type == "Python" else data.open(layer, phase)
+        try:
+            found: Sequence[Shape] = feed.shapes
+            return found
+        finally:
+            feed.close()
+
+    return shapes
 
 
 def _write_weights(

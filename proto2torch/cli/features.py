@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @options.gpu
 @options.state
 @options.precision
+@options.python_layers
 @options.strict
 def features(
     net: str,
@@ -51,6 +52,7 @@ def features(
     level: int | None,
     stage: str,
     precision: str,
+    allow_python_layers: bool,
     strict: bool,
     **transform: Any,
 ) -> None:
@@ -71,7 +73,8 @@ def features(
     said = images.given(transform)
     if not files and said.anything:
         refuse("--shape, --size, --mean, --scale, --raw-scale and --rgb go with --images")
-    state = {"level": level or 0, "stages": options.stages(stage)}
+    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
+    state["allow_python_layers"] = allow_python_layers
     device = options.cuda_device(gpu) if gpu else "cpu"
     from proto2torch.precision import choose
 
@@ -136,8 +139,17 @@ def _of_images(
 @click.argument("backend", type=click.Choice(["lmdb", "leveldb"]))
 @click.argument("mode", type=click.Choice(["CPU", "GPU"], case_sensitive=False), default="CPU")
 @click.argument("device_id", default="0")
+@options.python_layers
 def extract_features(
-    weights: str, net: str, blobs: str, databases: str, batches: int, backend: str, mode: str, device_id: str
+    weights: str,
+    net: str,
+    blobs: str,
+    databases: str,
+    batches: int,
+    backend: str,
+    mode: str,
+    device_id: str,
+    allow_python_layers: bool,
 ) -> None:
     """Caffe's extract_features: BATCHES batches of NET's own data, each of BLOBS to the one of DATABASES in its place.
 
@@ -151,7 +163,7 @@ def extract_features(
     if len(names) != len(paths):
         refuse(f"expected one database for each of {len(names)} blobs. Received: {len(paths)}")
     device = options.cuda_device(device_id.removeprefix("DEVICE_ID=")) if mode.upper() == "GPU" else "cpu"
-    built = options.load_net(net, weights, phase="TEST", device=device)
+    built = options.load_net(net, weights, phase="TEST", device=device, allow_python_layers=allow_python_layers)
     from proto2torch.training import feature_files
     from proto2torch.training.features import extract, own
 

@@ -38,6 +38,12 @@ def strict(command: F) -> F:
     )
 
 
+def python_layers(command: F) -> F:
+    """`--allow-python-layers`."""
+    text = "Run the Python modules that the net's Python layers name: they can do all that you can."
+    return click.option("--allow-python-layers", is_flag=True, help=text)(command)
+
+
 def precision(command: F) -> F:
     """`--precision fp32|tf32`."""
     return click.option(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @options.gpu
 @options.state
 @options.precision
+@options.python_layers
 @options.strict
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object: loss, and outputs by name.")
 def test(
@@ -33,6 +34,7 @@ def test(
     level: int | None,
     stage: str,
     precision: str,
+    allow_python_layers: bool,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -52,6 +54,7 @@ def test(
     from proto2torch.training.test import run
 
     state = {"phase": "TEST", "level": level or 0, "stages": options.stages(stage)}
+    state["allow_python_layers"] = allow_python_layers
     built = options.load_net(net, weights, strict, device=device, **state)
     for note in built.notes:
         say(note)

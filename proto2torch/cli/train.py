@@ -28,6 +28,7 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--sigint-effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup-effect", type=EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")
 @options.precision
+@options.python_layers
 @click.option("--dry-run", is_flag=True, help="Try everything once: step, test, snapshot, restore; write nothing.")
 @click.option("--keep", metavar="N", type=click.IntRange(min=1), help="Keep the newest N snapshots.")
 @click.option("--best", metavar="OUTPUT", help="Keep the best by a test output as PREFIX_best: accuracy, loss, x:min.")
@@ -51,6 +52,7 @@ def train(
     sigint_effect: str,
     sighup_effect: str,
     precision: str,
+    allow_python_layers: bool,
     dry_run: bool,
     watch: bool,
     on_full_disk: str,
@@ -90,6 +92,7 @@ def train(
         overrides=overrides,
         level=level,
         stages=options.stages(stage),
+        allow_python_layers=allow_python_layers,
         log=Log(prefix=glog),
         callbacks=() if dry_run else _callbacks(**told),
         watch=watch,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from proto2torch import files
+from proto2torch.errors import SolverError
 from proto2torch.net import Net, load_definition
 from proto2torch.prototxt import schema, upgrade
 from proto2torch.prototxt.document import Document, NetDefinition
@@ -42,20 +43,25 @@ def build(
     weights: Sequence[str] = (),
     level: int | None = None,
     stages: Sequence[str] = (),
+    allow_python_layers: bool = False,
+    data: Mapping[str, Any] | None = None,
+    test_data: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
     log: Log,
 ) -> Nets:
     """Build the train net, then the test nets, all from one stream of random numbers, and load `weights` into each.
 
-    `level`, where given, and `stages` go to the train net alone, as `caffe train` does.
+    `level`, where given, and `stages` go to the train net alone, as `caffe train` does. `data` feeds layers of the
+    train net, by name, in place of what they read; `test_data` those of the test nets, one for all or one each.
     """
     stream = Stream(definition.random_seed)
+    how: dict[str, Any] = {"device": device, "stream": stream, "allow_python_layers": allow_python_layers}
     log(f"Creating training net from {definition.train.described}")
-    train = _load(definition, definition.train, "TRAIN", device, stream, level, stages)
+    train = _load(definition, definition.train, "TRAIN", level, stages, feeds=data, **how)
     nets = Nets(train, [])
     try:
-        for i, source in enumerate(definition.tests):
+        for i, (source, feeds) in enumerate(zip(definition.tests, _for_each(test_data, definition), strict=True)):
             log(f"Creating test net (#{i}) specified by {source.described}")
-            nets.tests.append(_load(definition, source, "TEST", device, stream))
+            nets.tests.append(_load(definition, source, "TEST", feeds=feeds, **how))
         for note in dict.fromkeys(note for net in (train, *nets.tests) for note in net.notes):
             log(note)
         for path in weights:
@@ -72,14 +78,28 @@ def build(
     return nets
 
 
+def _for_each(
+    test_data: Mapping[str, Any] | Sequence[Mapping[str, Any]], definition: SolverDefinition
+) -> Sequence[Mapping[str, Any]]:
+    """The feeds of each test net."""
+    tests = len(definition.tests)
+    if isinstance(test_data, Mapping):
+        return [test_data] * tests
+    if not test_data:
+        return [{}] * tests
+    if len(test_data) != tests:
+        message = f"test_data must be given once, or for each of {tests} test nets. Received: {len(test_data)}"
+        raise SolverError(message, where=definition.document.where())
+    return test_data
+
+
 def _load(
     definition: SolverDefinition,
     source: NetSource,
     phase: str,
-    device: torch.device,
-    stream: Stream,
     level: int | None = None,
     stages: Sequence[str] = (),
+    **how: Any,
 ) -> Net:
     net = read(definition, source)
     state = merged(phase, net.state, source.state)
@@ -88,8 +108,7 @@ def _load(
         phase=PHASES[state.phase],
         level=state.level if level is None else level,
         stages=(*state.stage, *stages),
-        device=device,
-        stream=stream,
+        **how,
     )
 
 

@@ -51,6 +51,9 @@ class Solver:
         overrides: Mapping[str, Any] | None = None,
         level: int | None = None,
         stages: Sequence[str] = (),
+        data: Mapping[str, Any] | None = None,
+        test_data: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+        allow_python_layers: bool = False,
         log: Log | None = None,
         callbacks: Iterable[Callback] = (),
         watch: bool = True,
@@ -63,6 +66,10 @@ class Solver:
             weights: weight files to start from, in place of the file's own; several as a list or by commas.
             overrides: fields of the solver to replace, `{"base_lr": 0.001}`.
             level, stages: for the train net's state, as `caffe train --level --stage`.
+            data: what feeds the train net, by the name of the data or Input layer whose place it takes: an iterable of
+                batches, such as a DataLoader, or a feed.
+            test_data: the same for the test nets: one mapping for all, or a list with one each.
+            allow_python_layers: whether Python layers of the nets may run, as in `load`.
             log: where the log goes; stderr by default.
             callbacks: told of the training: `Keep`, `Best`, `Patience` of `training.retention`, or your own.
             watch: whether a loss or a gradient that is not finite ends the training with a RunError.
@@ -87,7 +94,17 @@ class Solver:
         if d.random_seed is not None:
             torch.manual_seed(d.random_seed)
         start = nets.weight_files(weights, d)
-        self._nets = nets.build(d, device=self.device, weights=start, level=level, stages=stages, log=self.log)
+        self._nets = nets.build(
+            d,
+            device=self.device,
+            weights=start,
+            level=level,
+            stages=stages,
+            allow_python_layers=allow_python_layers,
+            data=data,
+            test_data=test_data,
+            log=self.log,
+        )
         self.net, self.test_nets = self._nets.train, self._nets.tests
         self.iter = 0
         self.outputs: dict[str, Tensor] = {}
