@@ -9,7 +9,9 @@ The rules are ordinary `torch.optim.Optimizer`s, to be used by themselves too, w
     optimizer = Adam([{"params": weights}, {"params": biases, "lr_mult": 2, "decay_mult": 0}], lr=0.001, momentum=0.9)
     scheduler = PolicyLR(optimizer, Step(base_lr=0.001, gamma=0.1, stepsize=1000))
 
-They are `foreach` throughout: one call for all tensors of a group. There is no fused or capturable form: the rates are
-numbers on the host, so that a step starts a few kernels and waits for nothing, but a captured CUDA graph would keep the
-rate it was captured with. `definition` and `policies` do not import torch.
+SGD, Nesterov and Adam run on torch's fused kernels, which read and write each tensor once, where the tensors allow it
+(`fused`). The others, and all where the update itself is to be kept, are `foreach`: one call for a group's tensors.
+There is no capturable form: the rates are numbers on the host, so that a step starts a few kernels and waits for
+nothing, but a captured CUDA graph would keep the rate it was captured with. `definition` and `policies` do not import
+torch.
 """

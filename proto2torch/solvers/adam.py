@@ -55,6 +55,37 @@ class Adam(Rule):
         torch._foreach_add_(root, float32(group["delta"]))
         return torch._foreach_div(mean, root), float32(rate * correction(b1, b2, group["step"]))
 
+    def fused(
+        self,
+        group: dict[str, Any],
+        rate: float,
+        decay: float,
+        params: list[Tensor],
+        grads: list[Tensor],
+        *history: list[Tensor],
+    ) -> bool:
+        """torch's rule with the eps of this step."""
+        mean, square_mean = history
+        b1, b2, step = float32(group["momentum"]), float32(group["momentum2"]), group["step"]
+        if max(b1, b2) >= 1:
+            return False
+        torch._fused_adam_(
+            params,
+            grads,
+            mean,
+            square_mean,
+            [],
+            [torch.full((), float(step), device=params[0].device)] * len(params),
+            lr=rate,
+            beta1=b1,
+            beta2=b2,
+            weight_decay=decay,
+            eps=float32(group["delta"]) / math.sqrt(1 - power(b2, step)),
+            amsgrad=False,
+            maximize=False,
+        )
+        return True
+
 
 def correction(b1: float, b2: float, t: int) -> float:
     """sqrt(1 - b2^t) / (1 - b1^t), in double precision, rounded to float32."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from proto2torch.solvers.fused import fusible
 from proto2torch.solvers.numbers import float32
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
@@ -68,6 +69,21 @@ class Rule(Optimizer):
         """
         raise NotImplementedError
 
+    def fused(
+        self,
+        group: dict[str, Any],
+        rate: float,
+        decay: float,
+        params: list[Tensor],
+        grads: list[Tensor],
+        *history: list[Tensor],
+    ) -> bool:
+        """Make the update by one of torch's fused kernels; False where it has none for it.
+
+        The gradients lack `decay`, the strength of an L2 penalty. They may be overwritten.
+        """
+        return False
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one update; `closure`, where given, computes the loss and its gradients first, and is returned."""
@@ -107,9 +123,16 @@ class Rule(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         params: list[Tensor] = group["params"]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
-        regularize(params, grads, _decay(group), group["regularization"])
-        rate = float32(float32(group["lr"]) * float32(group["lr_mult"]))
-        tensors, factor = self.direction(group, rate, grads, *self._slots_of(params))
+        history = self._slots_of(params)
+        decay, rate = _decay(group), float32(float32(group["lr"]) * float32(group["lr_mult"]))
+        if group["regularization"] == "L1":
+            regularize(params, grads, decay, "L1")
+            decay = 0.0
+        fused = not self.keep_updates and fusible(params, grads, *history)
+        if fused and self.fused(group, rate, decay, params, grads, *history):
+            return
+        regularize(params, grads, decay, "L2")
+        tensors, factor = self.direction(group, rate, grads, *history)
         torch._foreach_add_(params, tensors, alpha=-factor)
         if self.keep_updates:
             for param, update in zip(params, tensors, strict=True):

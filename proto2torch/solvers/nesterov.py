@@ -17,6 +17,7 @@ class Nesterov(Rule):
         h' = m * h + a * g
         w  = w - ((1 + m) * h' - m * h)
 
+    The last bracket is m * h' + a * g: `torch.optim.SGD(nesterov=True)` over gradients multiplied by a, at a rate of 1.
     `g` is the gradient after regularisation.
     """
 
@@ -41,3 +42,31 @@ class Nesterov(Rule):
         torch._foreach_add_(velocity, grads, alpha=rate)
         torch._foreach_add_(updates, velocity, alpha=float32(1 + momentum))
         return updates, 1.0
+
+    def fused(
+        self,
+        group: dict[str, Any],
+        rate: float,
+        decay: float,
+        params: list[Tensor],
+        grads: list[Tensor],
+        *history: list[Tensor],
+    ) -> bool:
+        (velocity,) = history
+        momentum = float32(group["momentum"])
+        if momentum == 0:  # torch keeps no buffer then, Caffe does
+            return False
+        torch._foreach_mul_(grads, rate)
+        torch._fused_sgd_(
+            params,
+            grads,
+            velocity,
+            weight_decay=rate * decay,
+            momentum=momentum,
+            lr=1.0,
+            dampening=0.0,
+            nesterov=True,
+            maximize=False,
+            is_first_step=False,
+        )
+        return True

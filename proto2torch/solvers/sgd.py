@@ -10,6 +10,9 @@ from torch import Tensor
 from proto2torch.solvers.base import Direction, Params, Rule
 from proto2torch.solvers.numbers import float32
 
+_LOST = 1e-8
+"""Of a rate below, 1 - rate keeps fewer digits than a float32."""
+
 
 class SGD(Rule):
     """Caffe's SGD, with rate a and momentum m:
@@ -38,3 +41,31 @@ class SGD(Rule):
         torch._foreach_mul_(velocity, float32(group["momentum"]))
         torch._foreach_add_(velocity, grads, alpha=rate)
         return velocity, 1.0
+
+    def fused(
+        self,
+        group: dict[str, Any],
+        rate: float,
+        decay: float,
+        params: list[Tensor],
+        grads: list[Tensor],
+        *history: list[Tensor],
+    ) -> bool:
+        """torch's rule with a rate of 1, its gradient dampened to the share that is Caffe's rate."""
+        (velocity,) = history
+        momentum = float32(group["momentum"])
+        if momentum == 0 or 0 < rate < _LOST:  # without momentum torch keeps no buffer, Caffe does
+            return False
+        torch._fused_sgd_(
+            params,
+            grads,
+            velocity,
+            weight_decay=decay,
+            momentum=momentum,
+            lr=1.0,
+            dampening=1 - rate,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
+        return True

@@ -1,0 +1,112 @@
+"""The fused updates against the plain ones, which the other tests hold against Caffe."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from proto2torch.solvers.fused import fusible
+from proto2torch.solvers.rules import RULES
+
+FUSED = {
+    "SGD": ({"momentum": 0.9}, "_fused_sgd_"),
+    "Nesterov": ({"momentum": 0.95}, "_fused_sgd_"),
+    "Adam": ({"momentum": 0.9, "momentum2": 0.99, "delta": 1e-4}, "_fused_adam_"),
+}
+SHAPES = [(20, 3, 5, 5), (20,), (50, 80), (1,)]
+
+
+class Calls(TorchDispatchMode):
+    """The operators that are called, by name."""
+
+    def __enter__(self):
+        self.names = []
+        return super().__enter__()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def trained(rule, plain, updates=20, rates=(0.1, 0.01, 0.003), **arguments):
+    """Weights and histories after `updates` with drawn gradients and a rate that changes; Caffe's order of slots."""
+    draw = torch.Generator().manual_seed(7)
+    params = [torch.nn.Parameter(torch.randn(shape, generator=draw)) for shape in SHAPES]
+    groups = [{"params": params[::2]}, {"params": params[1::2], "lr_mult": 2.0, "decay_mult": 0.0}]
+    optimizer = RULES[rule](groups, lr=0.0, **FUSED[rule][0], **arguments)
+    optimizer.keep_updates = plain  # the fused kernels do not give the update itself
+    for update in range(updates):
+        for group in optimizer.param_groups:
+            group["lr"] = rates[update * len(rates) // updates]
+        for param in params:
+            param.grad = torch.randn(param.shape, generator=draw)
+        optimizer.step()
+    return [p.detach() for p in params], [slot for p in params for slot in optimizer.history(p)]
+
+
+@pytest.mark.parametrize("kind", ["L2", "L1"])
+@pytest.mark.parametrize("rule", FUSED)
+def test_twenty_updates_are_those_of_the_plain_rule(rule, kind):
+    arguments = {"weight_decay": 0.05, "regularization": kind}
+    fused, plain = trained(rule, False, **arguments), trained(rule, True, **arguments)
+    for ours, theirs in zip(fused[0] + fused[1], plain[0] + plain[1], strict=True):
+        assert (ours - theirs).norm() <= 1e-6 * theirs.norm()
+
+
+@pytest.mark.parametrize("rate", [1e-7, 1e-12, 0.0])
+def test_the_smallest_rates_keep_their_digits(rate):
+    fused, plain = trained("SGD", False, rates=(rate,)), trained("SGD", True, rates=(rate,))
+    for ours, theirs in zip(fused[1], plain[1], strict=True):
+        assert (ours - theirs).norm() <= 1e-6 * theirs.norm()
+
+
+@pytest.mark.parametrize("rule", FUSED)
+def test_a_group_is_one_launch(rule):
+    arguments, kernel = FUSED[rule]
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in SHAPES]
+    optimizer = RULES[rule](params, lr=0.1, weight_decay=0.1, **arguments)
+    for param in params:
+        param.grad = torch.ones_like(param)
+    optimizer.step()
+    with Calls() as calls:
+        optimizer.step()
+    assert calls.names.count(kernel) == 1
+    expected = {"SGD": [], "Nesterov": ["_foreach_mul_"], "Adam": ["full"]}
+    beside = [name for name in calls.names if name != kernel and not name.startswith("_record_function")]
+    assert beside == expected[rule]
+
+
+@pytest.mark.parametrize("rule", FUSED)
+def test_a_gradient_that_lies_otherwise_in_memory_meets_its_weights(rule):
+    """The kernels walk the memory: paired as it lies, these would be other elements."""
+    weights = torch.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5) / 100
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        weight = torch.nn.Parameter(weights.clone().to(memory_format=layout))
+        weight.grad = weights.square()
+        optimizer = RULES[rule]([weight], lr=0.1, **FUSED[rule][0])
+        optimizer.step()
+        results.append(weight.detach())
+    assert (results[0] - results[1]).norm() <= 1e-6 * results[0].norm()
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Nesterov"])
+def test_without_momentum_the_history_is_the_last_update(rule):
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.full((3,), 2.0)
+    optimizer = RULES[rule]([weight], lr=0.25)
+    optimizer.step()
+    assert optimizer.history(weight)[0].tolist() == [0.5] * 3
+    assert weight.tolist() == [0.5] * 3
+
+
+def test_what_may_be_fused():
+    a = torch.zeros(2, 3, 4, 5)
+    last = a.to(memory_format=torch.channels_last)
+    assert fusible([a, last], [a, last])
+    assert not fusible([a], [last])
+    assert not fusible([a], [a.double()])
+    assert not fusible([a.int()], [a.int()])
+    assert not fusible([a], [torch.zeros((), device="meta").expand(2, 3, 4, 5)])
+    assert not fusible([a.mT], [a.mT])
