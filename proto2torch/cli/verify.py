@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @options.gpu
 @options.state
 @options.precision
+@options.python_layers
 @options.strict
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def verify(
@@ -40,6 +41,7 @@ def verify(
     level: int | None,
     stage: str,
     precision: str,
+    allow_python_layers: bool,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -58,6 +60,7 @@ def verify(
 
     choose(precision)
     state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
+    state["allow_python_layers"] = allow_python_layers
     built = options.load_net(net, weights, strict, device=device, **state)
     found = compare(built, against=against, tolerance=tolerance)
     if found.unknown:
