@@ -20,6 +20,9 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.argument("solver", type=options.FILE)
 @options.gpu
 @click.option("--weights", metavar="F[,F]", type=options.FILE, help="Weights to start from, in place of the solver's.")
+@click.option(
+    "--replace", multiple=True, metavar="OLD=NEW:N", help="Train a layer anew: its new name, and how many outputs."
+)
 @click.option("--snapshot", metavar="F", type=options.FILE, help="Go on from this .solverstate.")
 @click.option("--resume", is_flag=True, help="Go on from the newest complete snapshot, or start anew if there is none.")
 @click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="Replace a field of the solver.")
@@ -28,6 +31,7 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--sigint-effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup-effect", type=EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")
 @options.precision
+@options.strict
 @options.python_layers
 @click.option("--dry-run", is_flag=True, help="Try everything once: step, test, snapshot, restore; write nothing.")
 @click.option("--keep", metavar="N", type=click.IntRange(min=1), help="Keep the newest N snapshots.")
@@ -43,6 +47,7 @@ def train(
     solver: str,
     gpu: str | None,
     weights: str | None,
+    replace: tuple[str, ...],
     snapshot: str | None,
     resume: bool,
     settings: tuple[str, ...],
@@ -52,6 +57,7 @@ def train(
     sigint_effect: str,
     sighup_effect: str,
     precision: str,
+    strict: bool,
     allow_python_layers: bool,
     dry_run: bool,
     watch: bool,
@@ -70,6 +76,7 @@ def train(
     Example:
       proto2torch train examples/digits/lenet_solver.prototxt
       proto2torch train solver.prototxt --gpu 0 --set base_lr=0.001 --max-iter 1000
+      proto2torch train solver.prototxt --weights imagenet.caffemodel --replace fc8=fc8_flowers:102
       proto2torch train solver.prototxt --resume
       proto2torch train solver.prototxt --dry-run
       proto2torch train solver.prototxt --keep 3 --best accuracy --patience 10
@@ -93,6 +100,8 @@ def train(
         level=level,
         stages=options.stages(stage),
         allow_python_layers=allow_python_layers,
+        replace=_replaced(replace),
+        strict=strict,
         log=Log(prefix=glog),
         callbacks=() if dry_run else _callbacks(**told),
         watch=watch,
@@ -137,6 +146,18 @@ def _callbacks(
         ]
     except ValueError as error:
         refuse(f"--best: {error}")
+
+
+def _replaced(given: tuple[str, ...]) -> dict[str, str]:
+    """`--replace fc8=fc8_flowers:102` as what becomes of each layer."""
+    from proto2torch.prototxt.replace import parse
+
+    for text in given:
+        try:
+            parse(text)
+        except ValueError as error:
+            refuse(f"--replace: {error}")
+    return dict(text.split("=", 1) for text in given)
 
 
 def _overrides(settings: tuple[str, ...], max_iter: int | None) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import torch
 from proto2torch import files
 from proto2torch.errors import SolverError
 from proto2torch.net import Net, load_definition
+from proto2torch.prototxt import replace as replacing
 from proto2torch.prototxt import schema, upgrade
 from proto2torch.prototxt.document import Document, NetDefinition
 from proto2torch.prototxt.read import read_net
+from proto2torch.prototxt.replace import New
 from proto2torch.solvers.definition import SolverDefinition
 from proto2torch.solvers.sources import NetSource
 from proto2torch.training.log import Log
@@ -46,15 +48,19 @@ def build(
     allow_python_layers: bool = False,
     data: Mapping[str, Any] | None = None,
     test_data: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+    replaced: Mapping[str, New] | None = None,
+    strict: bool = False,
     log: Log,
 ) -> Nets:
     """Build the train net, then the test nets, all from one stream of random numbers, and load `weights` into each.
 
     `level`, where given, and `stages` go to the train net alone, as `caffe train` does. `data` feeds layers of the
     train net, by name, in place of what they read; `test_data` those of the test nets, one for all or one each.
+    Layers of all nets are `replaced`; `strict` refuses weights of other layers than the train net's.
     """
     stream = Stream(definition.random_seed)
     how: dict[str, Any] = {"device": device, "stream": stream, "allow_python_layers": allow_python_layers}
+    how["replaced"] = replaced or {}
     log(f"Creating training net from {definition.train.described}")
     train = _load(definition, definition.train, "TRAIN", level, stages, feeds=data, **how)
     nets = Nets(train, [])
@@ -66,7 +72,7 @@ def build(
             log(note)
         for path in weights:
             log(f"Finetuning from {path}")
-            for line in train.load_weights(path).lines():
+            for line in train.load_weights(path, strict).lines():
                 log(line)
             for net in nets.tests:
                 net.load_weights(path)
@@ -99,9 +105,11 @@ def _load(
     phase: str,
     level: int | None = None,
     stages: Sequence[str] = (),
+    *,
+    replaced: Mapping[str, New],
     **how: Any,
 ) -> Net:
-    net = read(definition, source)
+    net = replacing.apply(read(definition, source), replaced)
     state = merged(phase, net.state, source.state)
     return load_definition(
         replace(net, state=None),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from proto2torch.errors import RunError, Where
 from proto2torch.prototxt.read import read_solver
+from proto2torch.prototxt.replace import parse as parse_replacement
 from proto2torch.prototxt.text import dump
 from proto2torch.solvers import definition as definitions
 from proto2torch.solvers.numbers import shown
@@ -54,6 +55,8 @@ class Solver:
         data: Mapping[str, Any] | None = None,
         test_data: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
         allow_python_layers: bool = False,
+        replace: Mapping[str, str] | None = None,
+        strict: bool = False,
         log: Log | None = None,
         callbacks: Iterable[Callback] = (),
         watch: bool = True,
@@ -70,6 +73,9 @@ class Solver:
                 batches, such as a DataLoader, or a feed.
             test_data: the same for the test nets: one mapping for all, or a list with one each.
             allow_python_layers: whether Python layers of the nets may run, as in `load`.
+            replace: layers to train anew, `{"fc8": "fc8_flowers:102"}`: the new name and number of outputs; their
+                learning rates are ten times those of the file.
+            strict: whether weights must be those of the net, layer by layer.
             log: where the log goes; stderr by default.
             callbacks: told of the training: `Keep`, `Best`, `Patience` of `training.retention`, or your own.
             watch: whether a loss or a gradient that is not finite ends the training with a RunError.
@@ -103,6 +109,8 @@ class Solver:
             allow_python_layers=allow_python_layers,
             data=data,
             test_data=test_data,
+            replaced=dict(parse_replacement(f"{old}={new}") for old, new in (replace or {}).items()),
+            strict=strict,
             log=self.log,
         )
         self.net, self.test_nets = self._nets.train, self._nets.tests
