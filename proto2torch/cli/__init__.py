@@ -15,11 +15,15 @@ COMMANDS = {
     "pixels": ("proto2torch.cli.classify:pixels", "What is done to an image between its file and the net."),
     "deploy": ("proto2torch.cli.deploy:deploy", "The deploy net of a train_val net."),
     "verify": ("proto2torch.cli.verify:verify", "Compare blobs with stored ones; name the first layer that differs."),
+    "time": ("proto2torch.cli.time:time", "Time forward and backward of a net, layer by layer."),
+    "check": ("proto2torch.cli.check:check", "Every problem in nets and solvers at once; nothing is run."),
+    "plot": ("proto2torch.cli.plot:plot", "The learning curves of training logs, Caffe's or ours."),
     "export": ("proto2torch.cli.export:export", "Readable PyTorch source of a net, or its weights."),
     "convert": ("proto2torch.cli.convert:convert", "Make a database from a data set's own files."),
     "mean": ("proto2torch.cli.mean:mean", "The mean image of a database."),
     "db": ("proto2torch.cli.db:db", "Look at databases, and copy them."),
     "devices": ("proto2torch.cli.devices:devices", "The devices that torch sees."),
+    "caffe": ("proto2torch.cli.caffe:caffe", "Caffe's own command line: caffe train -solver=x, and the others."),
 }
 """Each command: where it lives, and what the listing says of it."""
 

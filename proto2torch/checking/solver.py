@@ -1,0 +1,168 @@
+"""A solver: whether it can be run, whether its nets can, and what of it trains badly without failing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from proto2torch.checking import net as nets
+from proto2torch.checking.findings import Findings
+from proto2torch.checking.records import count
+from proto2torch.ir.graph import Net
+from proto2torch.prototxt.document import Document
+from proto2torch.prototxt.read import read_solver
+from proto2torch.solvers import definition as definitions
+from proto2torch.solvers import sources
+from proto2torch.solvers.definition import HYPERPARAMETERS
+from proto2torch.solvers.sources import NetSource
+from proto2torch.training import nets as training
+
+_POLICY = ("gamma", "power", "stepsize", "stepvalue")
+_USES: dict[str, tuple[str, ...]] = {
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma", "stepvalue"),
+    "poly": ("power",),
+    "sigmoid": ("gamma", "stepsize"),
+    "plateau": ("gamma",),
+    "multifixed": (),
+}
+_OF_RULES = ("momentum", "momentum2", "rms_decay", "delta")
+
+
+def check(path: str, findings: Findings) -> None:
+    """Gather what is wrong with a solver file and the nets it names."""
+    with findings.gathering():
+        document = read_solver(path)
+        with findings.gathering():
+            definitions.read(document)
+            _rates(document, findings)
+            _course(document, findings)
+            _unused(document, findings)
+        _nets(document, findings)
+
+
+def _nets(document: Document, findings: Findings) -> None:
+    """The nets, also where something else of the solver is wrong."""
+
+    def ignore(field: str, text: str) -> None:
+        """Was reported already."""
+
+    train, tests = sources.train(document, ignore), sources.tests(document, ignore)
+    if train is not None:
+        graph = _net(document, train, "TRAIN", findings)
+        if graph is not None and not any(True for _ in graph.objective):
+            findings.warn("the train net has no loss: nothing will learn", document.where(train.field))
+    for source in tests:
+        graph = _net(document, source, "TEST", findings)
+        if graph is not None:
+            _coverage(document, source, graph, findings)
+
+
+def _net(document: Document, source: NetSource, phase: str, findings: Findings) -> Net | None:
+    holder: Any = SimpleNamespace(path=document.path, document=document)
+    with findings.gathering():
+        whole = training.read(holder, source)
+        state = training.merged(phase, whole.state, source.state)
+        return nets.check(
+            whole,
+            training.PHASES[state.phase],
+            findings,
+            level=state.level,
+            stages=list(state.stage),
+            pretrained=bool(document.message.weights),
+        )
+    return None
+
+
+def _coverage(document: Document, source: NetSource, graph: Net, findings: Findings) -> None:
+    """Whether a test sees each record once."""
+    index = list(sources.tests(document, lambda field, text: None)).index(source)
+    for node in nets.feeders(graph):
+        records = count(node.definition)
+        if not records or not node.outputs[0].shape:
+            continue
+        batch = node.outputs[0].shape[0]
+        seen = batch * source.iterations
+        whole = -(-records // batch)
+        where = document.where(f"test_iter[{index}]")
+        if seen < records:
+            text = f"a test sees {seen} of the {records} records of layer {node.name!r}"
+            findings.warn(f"{text}: {source.iterations} batches of {batch}", where, f"test_iter: {whole} covers them")
+        elif seen > whole * batch or (seen > records and records % batch):
+            text = f"a test sees {seen} records of layer {node.name!r}, which has {records}: some count twice"
+            exact = next((b for b in range(batch, 0, -1) if records % b == 0), 1)
+            findings.warn(text, where, f"batch_size {exact} and test_iter {records // exact} see each once")
+
+
+def _rates(document: Document, findings: Findings) -> None:
+    """Learning rates that do not do what their policy is for."""
+    p = document.message
+    if p.base_lr == 0 and p.lr_policy != "multifixed":
+        findings.warn("base_lr is 0: nothing will learn", document.where("base_lr"))
+    uses = _USES[p.lr_policy]
+    if "gamma" in uses and p.gamma == 0:
+        effect = "the rate never changes" if p.lr_policy in ("inv", "sigmoid") else "the rate falls to 0 at once"
+        effect = "the rate falls to 0 at its first step" if p.lr_policy in ("step", "multistep", "plateau") else effect
+        findings.warn(f"gamma is missing or 0 for the {p.lr_policy} policy: {effect}", document.where("lr_policy"))
+    if "power" in uses and p.power == 0:
+        text = f"power is missing or 0 for the {p.lr_policy} policy: the rate never changes"
+        findings.warn(text, document.where("lr_policy"))
+    if p.lr_policy == "step" and p.max_iter and p.stepsize >= p.max_iter:
+        text = f"stepsize {p.stepsize} is not below max_iter {p.max_iter}: the rate never changes"
+        findings.warn(text, document.where("stepsize"))
+    if p.lr_policy == "multistep":
+        _stepvalues(document, list(p.stepvalue), findings)
+
+
+def _stepvalues(document: Document, values: Sequence[int], findings: Findings) -> None:
+    last = document.message.max_iter
+    if not values:
+        findings.warn("the multistep policy has no stepvalue: the rate never changes", document.where("lr_policy"))
+    for i, value in enumerate(values):
+        if i and value <= values[i - 1]:
+            text = f"stepvalues must grow to take effect where they say. Received: {value} after {values[i - 1]}"
+            findings.warn(text, document.where(f"stepvalue[{i}]"))
+        elif last and value >= last:
+            text = f"stepvalue {value} is not below max_iter {last}: it has no effect"
+            findings.warn(text, document.where(f"stepvalue[{i}]"))
+
+
+def _course(document: Document, findings: Findings) -> None:
+    """What the training does and leaves."""
+    p = document.message
+    if p.max_iter == 0:
+        findings.warn("max_iter is missing or 0: nothing will be trained", document.where("max_iter"))
+    if p.snapshot == 0 and not p.snapshot_after_train:
+        findings.warn("no snapshot is ever written: the weights are lost at the end", document.where("snapshot"))
+    elif p.max_iter and p.snapshot > p.max_iter and not p.snapshot_after_train:
+        text = f"snapshot {p.snapshot} is above max_iter {p.max_iter}: no snapshot is ever written"
+        findings.warn(text, document.where("snapshot"))
+    if p.test_interval > p.max_iter > 0 and p.test_iter:
+        text = f"test_interval {p.test_interval} is above max_iter {p.max_iter}: what was learned is never tested"
+        findings.warn(text, document.where("test_interval"))
+    if p.display == 0:
+        findings.warn("display is missing or 0: the loss is never shown", document.where("display"))
+    folder = os.path.dirname(p.snapshot_prefix)
+    beside = os.path.join(os.path.dirname(document.path or ""), folder)
+    if folder and not os.path.isdir(folder) and not os.path.isdir(beside):
+        text = f"the folder of snapshot_prefix, {folder!r}, is not there"
+        findings.warn(text, document.where("snapshot_prefix"), f"create it first: mkdir -p {folder}")
+
+
+def _unused(document: Document, findings: Findings) -> None:
+    """Fields that are given and do nothing."""
+    p = document.message
+    given = {field.name for field, _ in p.ListFields()}
+    for name in _POLICY:
+        if name in given and name not in _USES[p.lr_policy]:
+            findings.warn(f"{name} has no effect under the {p.lr_policy} policy", document.where(name))
+    for name in _OF_RULES:
+        if name in given and name not in HYPERPARAMETERS[p.type]:
+            findings.warn(f"{name} has no effect on {p.type}", document.where(name))
+    if p.type in ("Nesterov", "Adam") and "momentum" not in given:
+        findings.warn(f"momentum is 0 for {p.type} unless it is given, as in Caffe", document.where("type"))

@@ -1,0 +1,163 @@
+"""`proto2torch caffe …`: flags in every spelling, and what each action does and prints."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import proto2torch as p2t
+from proto2torch.cli import main
+from proto2torch.cli.gflags import Flags, parse
+from proto2torch.errors import Proto2TorchError
+
+DATA = Path(__file__).parents[1] / "golden" / "data"
+PREFIX = re.compile(r"^I\d{4} \d\d:\d\d:\d\d\.\d{6} \d+ [^\]]*\] ", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "-solver", "a b", "-level", "3"],
+        ["train", "-solver=a b", "-level=3"],
+        ["--solver", "a b", "train", "--level", "3"],
+        ["--solver=a b", "--level=3", "train"],
+        ["-level=0x3", "--solver=x", "-solver", "a b", "--", "train"],
+        ["-logtostderr", "--minloglevel=2", "-v", "1", "train", "-solver=a b", "-level=3", "--nolog_prefix"],
+    ],
+)
+def test_spellings(arguments):
+    assert parse(arguments) == (["train"], Flags(solver="a b", level=3))
+
+
+def test_dashes_stand_for_underscores_and_negative_numbers_are_values():
+    assert parse(["-sigint-effect=none", "--level", "-2"]) == ([], Flags(sigint_effect="none", level=-2))
+
+
+def test_a_flagfile(tmp_path):
+    (tmp_path / "flags").write_text("# of the cluster\n-gpu=0,1\n--iterations=7\n")
+    assert parse([f"--flagfile={tmp_path / 'flags'}", "test"]) == (["test"], Flags(gpu="0,1", iterations=7))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["-sover=x"], "unknown command line flag 'sover'\n  did you mean 'solver'?"),
+        (["-gpu"], "flag 'gpu' is missing its argument"),
+        (["-iterations=many"], "flag 'iterations' takes a whole number. Received: 'many'"),
+    ],
+)
+def test_wrong_flags(arguments, message):
+    with pytest.raises(Proto2TorchError) as caught:
+        parse(arguments)
+    assert str(caught.value) == message
+
+
+def caffe(*arguments):
+    return CliRunner().invoke(main, ["caffe", *arguments])
+
+
+@pytest.fixture
+def case(tmp_path, monkeypatch):
+    folder = tmp_path / "case"
+    shutil.copytree(DATA / "solvers" / "06-SGD-multistep", folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_train(case):
+    result = caffe("train", "-solver=solver.prototxt")
+    assert result.exit_code == 0, result.stderr
+    with np.load("expected.npz") as expected:
+        ours = p2t.read_weights("snap_iter_20.caffemodel")["ip1"][0]
+        assert np.linalg.norm(ours - expected["w20_ip1_0"]) <= 1e-4 * np.linalg.norm(expected["w20_ip1_0"])
+    assert "solver.prototxt" not in [path.name for path in case.iterdir() if path.name.endswith(".json")]
+    assert PREFIX.sub("", result.stderr).count("Optimization Done.\n") == 2
+    assert len(PREFIX.findall(result.stderr)) > 60
+
+
+def test_train_goes_on_from_a_snapshot(case):
+    result = caffe("train", "--solver", "solver.prototxt", "--snapshot", "snap_iter_10.solverstate")
+    assert result.exit_code == 0, result.stderr
+    log = PREFIX.sub("", result.stderr)
+    assert "Resuming from snap_iter_10.solverstate\n" in log and "\nIteration 9, lr" not in log
+
+
+def test_test_prints_batches_and_means(tmp_path, monkeypatch):
+    for name in ("digits_train_lmdb", "digits_test_lmdb"):
+        (tmp_path / name).symlink_to(DATA / "runs" / name)
+    folder = tmp_path / "bn-step"
+    shutil.copytree(DATA / "runs" / "bn-step", folder)
+    monkeypatch.chdir(folder)
+    p2t.load("net.prototxt").save("w.caffemodel")
+    result = caffe("test", "-model", "net.prototxt", "-weights=w.caffemodel", "--iterations", "3")
+    assert result.exit_code == 0, result.stderr
+    lines = PREFIX.sub("", result.stderr).splitlines()
+    assert lines[:2] == ["Use CPU.", "Running for 3 iterations."]
+    accuracies = [float(m[1]) for line in lines if (m := re.fullmatch(r"Batch \d, accuracy = (\S+)", line))]
+    assert len(accuracies) == 3
+    (mean,) = [float(line.split()[2]) for line in lines if line.startswith("accuracy = ")]
+    assert mean == pytest.approx(sum(accuracies) / 3, rel=1e-5)
+    (loss,) = [float(line.split()[1]) for line in lines if line.startswith("Loss: ")]
+    (output,) = [line for line in lines if line.startswith("loss = ")]
+    assert re.fullmatch(r"loss = (\S+) \(\* 1 = \1 loss\)", output) and float(output.split()[2]) == pytest.approx(loss)
+
+
+def test_time_prints_caffes_lines(case):
+    result = caffe("time", "-model=train.prototxt", "-iterations=2")
+    assert result.exit_code == 0, result.stderr
+    lines = PREFIX.sub("", result.stderr).splitlines()
+    start = lines.index("*** Benchmark begins ***")
+    assert lines[start + 1] == "Testing for 2 iterations."
+    assert all(re.fullmatch(rf"Iteration: {i} forward-backward time: \S+ ms\.", lines[start + 1 + i]) for i in (1, 2))
+    layers = lines[lines.index("Average time per layer: ") + 1 : -5]
+    assert [line.split("\t")[0] for line in layers] == [
+        f"{name:>10}" for name in ("data", "conv", "pool", "relu", "ip1", "act", "ip2", "loss") for _ in range(2)
+    ]
+    times = {(*line.split()[:2],): float(line.split()[2]) for line in layers}
+    assert times["data", "backward:"] == 0 and min(times["ip1", "forward:"], times["ip1", "backward:"]) > 0
+    whole = {line.rpartition(": ")[0]: float(line.split()[-2]) for line in lines[-5:-1]}
+    assert whole["Average Forward-Backward"] == pytest.approx(
+        whole["Average Forward pass"] + whole["Average Backward pass"], rel=1e-3
+    )
+    assert whole["Total Time"] == pytest.approx(2 * whole["Average Forward-Backward"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "caffe takes one action of train, test, time, device_query. Received: none"),
+        (["trian"], "Received: trian"),
+        (["train", "more"], "Received: train more"),
+        (["train"], "train needs a solver: -solver F"),
+        (["train", "-solver=s", "-snapshot=a", "-weights=b"], "but not both"),
+        (
+            ["train", "-solver=s", "-sigint_effect=explode"],
+            "-sigint_effect must be one of stop, snapshot, none. Received: 'explode'",
+        ),
+        (["test", "-model=m"], "test needs a net and its weights: -model F -weights F"),
+        (["time"], "time needs a net: -model F"),
+        (["time", "-model=m", "-phase=TRIAN"], "-phase must be TRAIN or TEST. Received: 'TRIAN'"),
+        (["test", "-model=m", "-weights=w", "-iterations=0"], "-iterations must be at least 1. Received: 0"),
+    ],
+)
+def test_wrong_use(arguments, message):
+    result = caffe(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_device_query_without_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = caffe("device_query", "-gpu", "all")
+    assert result.exit_code == 2 and "torch sees no CUDA device" in result.stderr
+
+
+def test_help_is_not_taken_for_a_flag():
+    assert "-solver F" in caffe("--help").stdout
+    assert caffe("-phase", "TEST", "time").exit_code == 2
