@@ -80,9 +80,12 @@ def assign(
             variables.append(of[value])
     names = _named(variables, titles, reserved, in_block)
     dead: dict[int, list[str]] = {}
+    set_at = {(variable.start, names[variable.values[0]]) for variable in variables}
     for variable in variables:
-        if not (in_block or variable.argument) and variable.start < variable.end < end - 2:
-            dead.setdefault(variable.end, []).append(names[variable.values[0]])
+        name = names[variable.values[0]]
+        ends = not (in_block or variable.argument) and variable.start < variable.end < end - 2
+        if ends and (variable.end, name) not in set_at:  # else its last line gives the name another value
+            dead.setdefault(variable.end, []).append(name)
     return Variables(names, dead)
 
 
