@@ -192,8 +192,8 @@ def _explain(why: str, ours: Array, expected: Array, shaken: Sequence[Array]) ->
 def _difference(key: str, ours: Array, expected: Array) -> str | None:
     if ours.shape != expected.shape:
         return f"{key}: shape {ours.shape}, expected {expected.shape}"
-    if key.startswith("gradient") and not np.isfinite(expected).all():
-        return None  # Caffe multiplies a NaN by zero where torch writes zero
+    if key.startswith(("gradient", "batch")) and not np.isfinite(expected).all():
+        return None  # Caffe multiplies a NaN by zero where torch writes zero; another batch may leave float32's range
     bound = BACKWARD if key.startswith("gradient") else FORWARD
     same = (ours == expected) | (np.isnan(ours) & np.isnan(expected))
     off = np.linalg.norm(np.where(same, 0, ours - expected))

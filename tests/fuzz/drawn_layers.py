@@ -350,9 +350,7 @@ def filter(d: Drawing) -> None:
         if d.blobs[selector].value.any() and d.add("Filter", [bottom, selector]):
             kept = list(d.blobs)[-1]
             if d.chance(60):
-                d.add(
-                    "InnerProduct", [kept], "inner_product_param { num_output: 2 }"
-                )
+                d.add("InnerProduct", [kept], "inner_product_param { num_output: 2 }")
             d.blobs[kept].closed = d.blobs[list(d.blobs)[-1]].closed = True
 
 

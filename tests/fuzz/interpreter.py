@@ -94,6 +94,7 @@ class Interpreter:
         self.steps: list[Step] = []
         self.outputs: list[str] = []
         self.loss = 0.0
+        self.given: set[str] = set()  # blobs that hold values of the inputs, which may be labels, and no rounded ones
         self.in_memory = True
         self._owners: dict[str, tuple[int, int]] = {}
         self._explicit: dict[str, float] = {}
@@ -200,7 +201,7 @@ class Interpreter:
     def forward(self, inputs: Mapping[str, Array]) -> float:
         """Fill `data` and return the objective."""
         self.data = {name: np.array(value, dtype=self.dtype) for name, value in inputs.items()}
-        self.loss = 0.0
+        self.loss, self.given = 0.0, set(inputs)
         for step in self.steps:
             self.data.update(zip(step.tops, self._run(step), strict=True))
             for weight, name in zip(step.weights, step.tops, strict=True):
@@ -209,17 +210,21 @@ class Interpreter:
 
     def _run(self, step: Step) -> list[Array]:
         x = [self.data[name] for name in step.bottoms]
-        given = x if step.layer.exact else [self._rounded(a, step) for a in x]
-        y = step.layer.forward(*given)
+        given = [a if name in self.given else self._rounded(a, step) for name, a in zip(step.bottoms, x, strict=True)]
+        y = step.layer.forward(*(x if step.layer.exact else given))
         tops = list(y) if isinstance(y, tuple) else [y]
         tops = tops if step.layer.exact else [self._rounded(np.asarray(a), step) for a in tops]
+        if step.layer.exact and self.given.issuperset(step.bottoms):
+            self.given.update(step.tops)
+        else:
+            self.given.difference_update(step.tops)
         step.own = x, tops
         return tops
 
     def _rounded(self, a: Array, step: Step, diff: bool = False) -> Array:
-        """`a` with errors such as float32 makes; whole numbers, which may be labels, have none, save in diffs."""
-        if self.noise is None or (not diff and (a == np.round(a)).all()):
-            return a.astype(self.dtype)
+        """`a` with errors such as float32 makes."""
+        if self.noise is None:
+            return a
         errors = np.sin(a * 1e6) if step.layer.by_value and not diff else self.noise.standard_normal(a.shape)
         return (a * (1 + FLOAT32 * errors)).astype(self.dtype)
 
