@@ -122,12 +122,9 @@ class _Folder:
 
     def __init__(self, steps: list[Step], returned: frozenset[Value], taken: set[str]) -> None:
         self.steps, self.returned, self.taken = steps, returned, taken
+        self.line = fold.Line(steps, returned)
         self.blocks: list[Block] = []
         self.titles: dict[Value, str] = {}
-
-    @property
-    def line(self) -> fold.Line:
-        return fold.Line(self.steps, self.returned)
 
     def is_one(self, span: range) -> bool:
         """Whether the names of a span's layers have more in common than with the layers before and behind it."""
@@ -142,6 +139,8 @@ class _Folder:
         self, groups: Sequence[list[range]], title: Callable[[Sequence[Sequence[Step]]], str], closed: bool = False
     ) -> None:
         """Make a class of each group of spans, and a step of each span. A `closed` block goes into no other."""
+        if not groups:
+            return
         line = self.line
         groups = sorted(groups, key=lambda spans: spans[0].start)
         instances = [[[self.steps[i] for i in span] for span in spans] for spans in groups]
@@ -159,6 +158,7 @@ class _Folder:
             steps.append(step)
             at = span.stop
         self.steps = steps
+        self.line = fold.Line(steps, self.returned)
 
     def _step(self, line: fold.Line, span: range, block: Block, call: Call, stem: str, foldable: bool) -> Step:
         steps = [self.steps[i] for i in span]

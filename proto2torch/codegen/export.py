@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from proto2torch.codegen.source import Source, generate
-from proto2torch.ir.deploy import without_labels
+from proto2torch.ir.deploy import without_files, without_labels
+from proto2torch.ir.graph import Net
 from proto2torch.ir.lower import DataShapes, lower
 from proto2torch.layers import REGISTRY
 from proto2torch.prototxt import filters, splits
@@ -33,7 +34,16 @@ def export(
     that of `python_layers.registry`.
     """
     selected = splits.insert(filters.select(definition, phase, level, stages), definition)
-    graph = lower(selected, phase, registry, data_shapes)
+    lowered = lower(selected, phase, registry, data_shapes)
+    graph = without_files(lowered)
     if phase == "TEST" and not keep_labels:
         graph = without_labels(graph)
-    return replace(generate(graph, fold=fold), notes=graph.notes)
+    return replace(generate(graph, fold=fold), notes=(*graph.notes, *_left_out(lowered)))
+
+
+def _left_out(net: Net) -> list[str]:
+    """A note for each layer that the net runs and its source does not."""
+    writers = [node.definition for node in net.nodes if node.type == "HDF5Output"]
+    return [
+        f"{writer.where()}: the source writes no file; what this layer alone reads is an output" for writer in writers
+    ]

@@ -1,39 +1,71 @@
-"""The source of what runtime/ adds to torch, cut out so that a generated file carries exactly the pieces it uses."""
+"""The source of what runtime/ adds to torch, cut out so that a generated file carries exactly the pieces it uses.
+
+A file that registers layers of a user's own is cut up the same way: its functions and classes are pieces too, save the
+layers themselves and what has a leading underscore.
+"""
 
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent.parent / "runtime"
+from proto2torch.errors import Proto2TorchError, Where
+from proto2torch.layers import REGISTRY
+
+_RUNTIME = tuple(sorted((Path(__file__).parent.parent / "runtime").glob("*.py")))
+_OURS = f"{__name__.split('.')[0]}."
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One class or function of runtime/: its source, and the other pieces it names."""
+    """One class or function: its source, and the other pieces it names."""
 
     name: str
     text: str
     needs: tuple[str, ...]
 
 
-@cache
 def pieces() -> dict[str, Piece]:
-    """Every piece by name, in the order of files and of lines within a file."""
+    """Every piece by name, in the order of files and of lines within a file.
+
+    Raises:
+        Proto2TorchError: a user's own file takes the name of another piece.
+    """
+    return _pieces((*_RUNTIME, *_own_files()))
+
+
+def _own_files() -> list[Path]:
+    """The files of layers that are not proto2torch's, in the order of their types."""
+    modules = {layer.__module__: None for layer in REGISTRY.values() if not layer.__module__.startswith(_OURS)}
+    files = [getattr(sys.modules.get(module), "__file__", None) for module in modules]
+    return [Path(file) for file in files if file]
+
+
+@cache
+def _pieces(files: tuple[Path, ...]) -> dict[str, Piece]:
     found: dict[str, tuple[str, ast.stmt]] = {}
-    for path in sorted(_FOLDER.glob("*.py")):
+    for path in files:
         source = path.read_text(encoding="utf-8")
         lines = source.splitlines()
         for node in ast.parse(source).body:
             name = _name(node)
-            if name is None:
+            if name is None or (path not in _RUNTIME and _is_private(name, node)):
                 continue
+            if name in found and path not in _RUNTIME:
+                where = Where(file=str(path), line=node.lineno, column=1, text=lines[node.lineno - 1])
+                raise Proto2TorchError(f"{name!r} is the name of a piece of source already", where=where)
             first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
             found[name] = ("\n".join(lines[first - 1 : node.end_lineno]), node)
     return {name: Piece(name, text, _needs(node, found)) for name, (text, node) in found.items()}
+
+
+def _is_private(name: str, node: ast.stmt) -> bool:
+    """Whether a user's own definition stays with its file: a layer, or a name with an underscore before it."""
+    return name.startswith("_") or (isinstance(node, ast.ClassDef) and any(k.arg == "type" for k in node.keywords))
 
 
 def _name(node: ast.stmt) -> str | None:

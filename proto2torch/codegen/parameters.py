@@ -66,14 +66,20 @@ def generalize(
 
 
 def _roots(varying: Sequence[_Slot]) -> list[tuple[str, _Vector]]:
-    """Family and values of each parameter. Of widths that hang together, the one that most slots have."""
+    """Family and values of each parameter. Of widths that hang together, the smallest of those that many slots have."""
     count: dict[tuple[str, _Vector], int] = {}
     for slot in varying:
         key = slot.family, slot.vector
         count[key] = count.get(key, 0) + 1
     chosen = {slot.vector for slot in varying if slot.parameter.kind == "out"}
+    most = max(count.values(), default=0)
+
+    def order(key: tuple[str, _Vector]) -> tuple[bool, bool, int]:
+        common = key[0] == "width" and 2 * count[key] >= most
+        return key[1] not in chosen, not common, int(key[1][0]) if common else -count[key]
+
     roots: list[tuple[str, _Vector]] = []
-    for family, vector in sorted(count, key=lambda key: (key[1] not in chosen, -count[key])):
+    for family, vector in sorted(count, key=order):
         if not any(family == f and _relation(vector, v, "") is not None for f, v in roots):
             roots.append((family, vector))
     return roots

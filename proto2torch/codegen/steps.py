@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from proto2torch.codegen.call import Call, parse
 from proto2torch.codegen.expression import fill
@@ -40,7 +41,7 @@ class Step:
     parts: tuple[tuple[int, str], ...] = ()
     """The nodes whose modules lie in it, each with the way there from its own attribute: `.0.branch2a`."""
 
-    @property
+    @cached_property
     def constructor(self) -> Call | None:
         """The constructor taken apart."""
         return self.call or (parse(self.module) if self.module is not None else None)
@@ -50,7 +51,7 @@ class Step:
         """Whether it gives one value of the shape of the one that it takes: it normalises or rectifies."""
         return len(self.inputs) == len(self.outputs) == 1 and self.inputs[0].shape == self.outputs[0].shape
 
-    @property
+    @cached_property
     def label(self) -> Hashable:
         """What two steps share that are one but for numbers, names and what they work on."""
         call = self.constructor

@@ -39,6 +39,8 @@ def split(names: Sequence[str]) -> Split:
     """Take names apart: `res2a_branch1`, `res3a_branch1` into res, 2a and 3a, _branch1."""
     parts = [_TOKEN.findall(name) for name in names]
     before = _common(parts)
+    if before and before[-1].isdecimal() and all("".join(p[len(before) :])[:1].isalpha() for p in parts):
+        before = before[:-1]  # 2a and 2b differ as a whole
     rest = [p[len(before) :] for p in parts]
     behind = _common([p[::-1] for p in rest])[::-1]
     while behind and behind[0].isalnum() and len(set(names)) > 1:
