@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @images.transform
 @options.gpu
 @options.state
+@options.layers
 @options.precision
 @options.python_layers
 @options.strict
@@ -97,6 +98,7 @@ def _text(results: list[Prediction], top: int) -> str:
 @click.argument("net", type=options.FILE)
 @images.transform
 @options.state
+@options.layers
 @options.python_layers
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def pixels(net: str, level: int | None, stage: str, allow_python_layers: bool, as_json: bool, **transform: Any) -> None:

@@ -17,6 +17,7 @@ from proto2torch.cli.options import emit, say
 @click.option("-o", "--output", metavar="FILE", type=options.FILE, help="Where to write; without it, stdout.")
 @click.option("--shape", type=Numbers(1, 2, 3), metavar="C,H,W", help="Of an image, where only the data says it.")
 @options.state
+@options.layers
 def deploy(net: str, output: str | None, shape: tuple[int, ...] | None, level: int | None, stage: str) -> None:
     """Print NET for use: its data layers become inputs, its softmax loss `prob`; labels, accuracies and fillers go.
 

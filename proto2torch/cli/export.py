@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--format", "kind", type=click.Choice(["python", "safetensors"]), default="python", show_default=True)
 @click.option("--flat", is_flag=True, help="Write every layer out: no classes for what repeats.")
 @options.state
+@options.layers
 @options.python_layers
 @options.strict
 def export(

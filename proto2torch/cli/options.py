@@ -44,6 +44,28 @@ def python_layers(command: F) -> F:
     return click.option("--allow-python-layers", is_flag=True, help=text)(command)
 
 
+def layers(command: F) -> F:
+    """`--layers my_layers.py`, which registers them before the command begins."""
+
+    def load(ctx: click.Context, _: click.Parameter, files: tuple[str, ...]) -> None:
+        if files and not ctx.resilient_parsing:
+            from proto2torch import own_layers
+
+            for file in files:
+                own_layers.load(file)
+
+    return click.option(
+        "--layers",
+        metavar="FILE",
+        type=FILE,
+        multiple=True,
+        is_eager=True,
+        expose_value=False,
+        callback=load,
+        help="A Python file with layers of your own. It is run, and can do all that you can.",
+    )(command)
+
+
 def precision(command: F) -> F:
     """`--precision fp32|tf32`."""
     return click.option(

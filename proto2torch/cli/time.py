@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
 @options.gpu
 @options.state
+@options.layers
 @options.precision
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, milliseconds by layer and in all.")
 def time(

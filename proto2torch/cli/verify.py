@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--all", "show_all", is_flag=True, help="Print every blob.")
 @options.gpu
 @options.state
+@options.layers
 @options.precision
 @options.python_layers
 @options.strict
