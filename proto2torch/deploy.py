@@ -89,7 +89,7 @@ def _labels(net: NetDefinition) -> set[str]:
     for layer in net.layers:
         cls = REGISTRY.get(layer.type)
         labels: Iterable[int] = range(1, 9) if _loss(layer) else cls(layer, "TEST").labels if cls else ()
-        if layer.type != "Silence":
+        if layer.type not in ("Silence", "HDF5Output"):
             read.update(bottom for i, bottom in enumerate(layer.message.bottom) if i not in labels)
     return made - read
 

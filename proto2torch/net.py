@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proto2torch import data, initial, precision, python_layers, weights
+from proto2torch import data, hdf5_output, initial, precision, python_layers, weights
 from proto2torch.blobs import Blobs, LearnedBlob
 from proto2torch.codegen.build import build, failing_line
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
@@ -150,6 +150,7 @@ class Net(nn.Module):
         self._modules["module"] = module  # under the name of the property that refreshes it
         self.train(phase == "TRAIN")
         self._terms = tuple(self.graph.objective)
+        self._files = hdf5_output.of(self.graph)
         self.loss = torch.zeros((), device=device)
 
     # What it is
@@ -214,9 +215,13 @@ class Net(nn.Module):
     # Running it
 
     def forward(self, *args: Any, **inputs: Any) -> dict[str, Tensor]:
-        """Every net output by name; `loss` is the objective of this forward."""
-        values = self._run(default_returns, self._inputs(args, inputs))
+        """Every net output by name; `loss` is the objective of this forward. HDF5Output layers write their files."""
+        for file in self._files:
+            file.prepare()
+        values = self._run(_outputs, self._inputs(args, inputs), ("files",) if self._files else (), whole=True)
         self.loss = self._objective(values)
+        for file in self._files:
+            file.write(values)
         return {name: values[name] for name in self.outputs}
 
     def features(self, *names: str, **inputs: Any) -> dict[str, Tensor]:
@@ -244,9 +249,14 @@ class Net(nn.Module):
         return {v: found[name] for v, name in names.items()}
 
     def _run(
-        self, returns: Callable[[Graph], Returns], inputs: dict[str, Tensor], key: tuple[str, ...] = ()
+        self,
+        returns: Callable[[Graph], Returns],
+        inputs: dict[str, Tensor],
+        names: tuple[str, ...] = (),
+        *,
+        whole: bool = False,
     ) -> dict[str, Tensor]:
-        built = self._for(returns, inputs, key)
+        built = self._for(returns, inputs, names, whole)
         self._refresh(built)
         try:
             result = built.module(*[inputs[name] for name in built.source.inputs])
@@ -304,20 +314,19 @@ class Net(nn.Module):
             self.feeds[definition.name] = opened
         return self.feeds[definition.name].shapes
 
-    def _for(self, returns: Callable[[Graph], Returns], inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> _Built:
+    def _for(
+        self, returns: Callable[[Graph], Returns], inputs: Mapping[str, Tensor], names: tuple[str, ...], whole: bool
+    ) -> _Built:
         shapes = {name: tuple(t.shape) for name, t in inputs.items()}
         declared = self.inputs
         same = all(shape[1:] == declared[name][1:] for name, shape in shapes.items())
         if same and not names:
             return self._main
-        key = (names, None if same else tuple(sorted((n, s[1:]) for n, s in shapes.items())))
+        key = (names, whole, None if same else tuple(sorted((n, s[1:]) for n, s in shapes.items())))
         if key not in self._built:
             graph = self.graph if same else self._lower(shapes)
             self._check_blobs(graph)
-            source = generate(graph, returns(graph))
-            module = build(source)
-            self.blobs.bind(source, module, self.device)
-            self._built[key] = _Built(source, module)
+            self._built[key] = self._bound(generate(graph, returns(graph), whole=whole))
         built = self._built[key]
         built.module.train(self.training)
         return built
@@ -438,6 +447,11 @@ def _explained(error: Exception, built: _Built, inputs: Mapping[str, Tensor]) ->
     given = ", ".join(f"{name} {tuple(inputs[name].shape)}" for name in built.source.inputs)
     kind = DataError if isinstance(error, IndexError) else NetError
     return kind(f"at `{line}`: {str(error).rstrip('.')}. Received: {given}")
+
+
+def _outputs(graph: Graph) -> Returns:
+    """What a forward gives: the net's outputs, the terms of its objective, and what files are written of."""
+    return [*default_returns(graph), *hdf5_output.returns(graph)]
 
 
 def _last_values(graph: Graph) -> dict[str, Value]:

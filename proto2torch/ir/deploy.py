@@ -1,4 +1,4 @@
-"""A net without what only training and testing need: its losses and accuracies, and the labels they read."""
+"""A net without what a module for use has no place for: losses, accuracies, the labels they read, files to write."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ def without_labels(net: Net) -> Net:
     outputs -= {v for n in kept if not n.op.alias for v in n.inputs}
     inputs = tuple(v for v in net.inputs if v not in labels)
     return replace(net, nodes=tuple(kept), inputs=inputs, outputs=tuple(sorted(outputs, key=lambda v: v.blob.encode())))
+
+
+def without_files(net: Net) -> Net:
+    """`net` less its HDF5Output layers; what other layers made for them alone becomes output."""
+    kept = tuple(node for node in net.nodes if node.type != "HDF5Output")
+    if len(kept) == len(net.nodes):
+        return net
+    root: dict[Value, Value] = {}
+    for node in net.nodes:
+        if node.op.alias:
+            root.update((v, root.get(node.inputs[0], node.inputs[0])) for v in node.outputs)
+    read = {root.get(v, v) for node in kept if not node.op.alias for v in node.inputs}
+    written = {root.get(v, v) for node in net.nodes if node.type == "HDF5Output" for v in node.inputs}
+    outputs = {*net.outputs, *(written - read - {*net.inputs})}
+    return replace(net, nodes=kept, outputs=tuple(sorted(outputs, key=lambda v: v.blob.encode())))
 
 
 def _labels(net: Net) -> set[Value]:
