@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--weights", type=options.FILE, help="Weights to export with it: .caffemodel or .caffemodel.h5.")
 @click.option("--format", "kind", type=click.Choice(["python", "safetensors"]), default="python", show_default=True)
 @click.option("--flat", is_flag=True, help="Write every layer out: no classes for what repeats.")
+@options.shapes
 @options.state
 @options.layers
 @options.python_layers
@@ -40,6 +41,7 @@ def export(
     weights: str | None,
     kind: str,
     flat: bool,
+    shapes: dict[str, Shape],
     level: int | None,
     stage: str,
     allow_python_layers: bool,
@@ -48,6 +50,8 @@ def export(
     """Print NET as the PyTorch module a person would have written; it imports torch and nothing of proto2torch, unless
     it runs Python layers.
 
+    --shape says what a data layer gives, so that its database need not be there.
+
     With --weights and -o model.py the weights go to model.safetensors beside it. --format safetensors writes them
     alone. Either way they load with load_state_dict(safetensors.torch.load_file(…)).
 
@@ -55,22 +59,23 @@ def export(
     Example:
       proto2torch export examples/digits/lenet_train_test.prototxt > model.py
       proto2torch export deploy.prototxt --weights net.caffemodel -o model.py
+      proto2torch export train_val.prototxt --shape data=50,3,227,227
     """
     state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
     state["allow_python_layers"] = allow_python_layers
     if kind == "safetensors":
         if weights is None:
             refuse("--format safetensors exports weights. Received: no --weights")
-        _write_weights(net, weights, output, strict, _source(net, flat, state), state)
+        _write_weights(net, weights, output, strict, _source(net, flat, shapes, state), shapes, state)
         return
     if weights is not None and output is None:
         refuse("the weights go beside the source, and stdout has no place beside it", "give -o FILE as well")
-    source = _source(net, flat, state)
+    source = _source(net, flat, shapes, state)
     if output is None:
         emit(source.text)
         return
     if weights is not None:
-        _write_weights(net, weights, str(Path(output).with_suffix(".safetensors")), strict, source, state)
+        _write_weights(net, weights, str(Path(output).with_suffix(".safetensors")), strict, source, shapes, state)
     from proto2torch.files import atomic
 
     with atomic(output) as temporary:
@@ -78,13 +83,15 @@ def export(
     say(f"{output}: written")
 
 
-def _source(path: str, flat: bool, state: dict[str, Any]) -> Source:
+def _source(path: str, flat: bool, shapes: dict[str, Shape], state: dict[str, Any]) -> Source:
     from proto2torch.codegen.export import export as export_source
     from proto2torch.prototxt.read import read_net
 
     selected = {key: value for key, value in state.items() if key != "allow_python_layers"}
     registry = _registry(state["allow_python_layers"])
-    source = export_source(read_net(path), _data_shapes(registry), fold=not flat, registry=registry, **selected)
+    source = export_source(
+        read_net(path), _data_shapes(registry), fold=not flat, registry=registry, shapes=shapes, **selected
+    )
     for note in source.notes:
         say(note)
     return source
@@ -118,14 +125,20 @@ def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:
 
 
 def _write_weights(
-    net: str, weights: str, output: str | None, strict: bool, source: Source, state: dict[str, Any]
+    net: str,
+    weights: str,
+    output: str | None,
+    strict: bool,
+    source: Source,
+    shapes: dict[str, Shape],
+    state: dict[str, Any],
 ) -> None:
     """The state_dict of the module that `source` defines to `output`, or to stdout."""
     if output is None and sys.stdout.isatty():
         refuse("weights are binary, and stdout is a terminal", "give -o FILE")
     from proto2torch.weights import tensors
 
-    found = options.load_net(net, weights, strict, **state).state(source)
+    found = options.load_net(net, weights, strict, feeds=_feeds(net, shapes, state), **state).state(source)
     if output is not None:
         tensors.write(output, found)
         say(f"{output}: written")
@@ -134,3 +147,15 @@ def _write_weights(
         path = os.path.join(folder, "model.safetensors")
         tensors.write(path, found)
         emit(Path(path).read_bytes())
+
+
+def _feeds(path: str, shapes: dict[str, Shape], state: dict[str, Any]) -> dict[str, Any]:
+    """What stands for the layers whose shapes are given."""
+    from proto2torch.data.unread import Unread
+    from proto2torch.ir import given
+    from proto2torch.prototxt import filters
+    from proto2torch.prototxt.read import read_net
+
+    selected = filters.select(read_net(path), state["phase"], state["level"], state["stages"])
+    tops = {layer.name: (layer, given.tops(layer, shapes)) for layer in selected.layers}
+    return {name: Unread(known, layer.where()) for name, (layer, known) in tops.items() if known is not None}

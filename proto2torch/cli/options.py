@@ -44,6 +44,24 @@ def python_layers(command: F) -> F:
     return click.option("--allow-python-layers", is_flag=True, help=text)(command)
 
 
+def shapes(command: F) -> F:
+    """`--shape data=50,3,227,227`, as a dict of shapes by blob."""
+
+    def parse(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+        return dict(map(_shape, given))
+
+    text = "What an input or a data layer's top is like; a database is not read then."
+    return click.option("--shape", "shapes", metavar="BLOB=N,C,H,W", multiple=True, callback=parse, help=text)(command)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    blob, equals, dims = text.rpartition("=")
+    parts = dims.split(",")
+    if not blob or not equals or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise click.BadParameter(f"expected BLOB=N,C,H,W. Received: {text!r}", param_hint="--shape")
+    return blob, tuple(int(part) for part in parts)
+
+
 def layers(command: F) -> F:
     """`--layers my_layers.py`, which registers them before the command begins."""
 

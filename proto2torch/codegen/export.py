@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from proto2torch.codegen.source import Source, generate
+from proto2torch.ir import given
 from proto2torch.ir.deploy import without_files, without_labels
-from proto2torch.ir.graph import Net
+from proto2torch.ir.graph import Net, Shape
 from proto2torch.ir.lower import DataShapes, lower
 from proto2torch.layers import REGISTRY
 from proto2torch.prototxt import filters, splits
@@ -25,16 +26,20 @@ def export(
     keep_labels: bool = False,
     fold: bool = True,
     registry: Mapping[str, Any] = REGISTRY,
+    shapes: Mapping[str, Shape] | None = None,
 ) -> Source:
     """The source of a net that has been read.
 
     In phase TEST the losses and accuracies that read a data layer's label are left out, so that the module goes from
     data to scores; `keep_labels` keeps them. With `fold`, repeated blocks become classes. `data_shapes` gives the
     shapes of a data layer's tops, batch first; `registry` the layer types that may occur, Python layers too where it is
-    that of `python_layers.registry`.
+    that of `python_layers.registry`. `shapes` are those of inputs and of data layers' tops by blob, in place of what
+    the file or `data_shapes` says.
     """
+    shapes = shapes or {}
     selected = splits.insert(filters.select(definition, phase, level, stages), definition)
-    lowered = lower(selected, phase, registry, data_shapes)
+    lowered = lower(selected, phase, registry, given.before(shapes, data_shapes), shapes)
+    given.check_known(shapes, lowered)
     graph = without_files(lowered)
     if phase == "TEST" and not keep_labels:
         graph = without_labels(graph)
