@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from proto2torch.ir.graph import Net, Node, Value
@@ -33,8 +34,8 @@ def without_labels(net: Net) -> Net:
 
 
 def without_files(net: Net) -> Net:
-    """`net` less its HDF5Output layers; what other layers made for them alone becomes output."""
-    kept = tuple(node for node in net.nodes if node.type != "HDF5Output")
+    """`net` less its HDF5Output layers and their copies of blobs; what was made for them alone becomes output."""
+    kept = [node for node in net.nodes if node.type != "HDF5Output"]
     if len(kept) == len(net.nodes):
         return net
     root: dict[Value, Value] = {}
@@ -44,7 +45,22 @@ def without_files(net: Net) -> Net:
     read = {root.get(v, v) for node in kept if not node.op.alias for v in node.inputs}
     written = {root.get(v, v) for node in net.nodes if node.type == "HDF5Output" for v in node.inputs}
     outputs = {*net.outputs, *(written - read - {*net.inputs})}
-    return replace(net, nodes=kept, outputs=tuple(sorted(outputs, key=lambda v: v.blob.encode())))
+    nodes = _without_unread_copies(kept)
+    return replace(net, nodes=nodes, outputs=tuple(sorted(outputs, key=lambda v: v.blob.encode())))
+
+
+def _without_unread_copies(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes, of each Split only the tops that are read or weigh in the objective."""
+    read = {v for node in nodes for v in node.inputs}
+    kept = []
+    for node in nodes:
+        if node.op.alias:
+            tops = [(v, w) for v, w in zip(node.outputs, node.loss_weights, strict=True) if v in read or w]
+            if not tops:
+                continue
+            node = replace(node, outputs=tuple(v for v, _ in tops), loss_weights=tuple(w for _, w in tops))
+        kept.append(node)
+    return tuple(kept)
 
 
 def _labels(net: Net) -> set[Value]:
