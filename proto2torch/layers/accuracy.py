@@ -16,6 +16,10 @@ class Accuracy(Layer, type="Accuracy", param="accuracy_param"):
     is 0. A second top holds the accuracy of each class, 0 for a class that does not occur.
     """
 
+    differs = (
+        "A tie counts against the label, and NaN scores for it, as Caffe counts those that are not below the label's."
+    )
+
     bottoms = (2, 2)
     tops_allowed = (1, 2)
     labels = (1,)

@@ -10,6 +10,12 @@ from proto2torch.layers.in_place import refuse_gradient_in_place
 class ReLU(Layer, type="ReLU", param="relu_param"):
     """y = max(x, 0) + negative_slope min(x, 0); at 0 the gradient is the slope."""
 
+    differs = (
+        "At 0 the gradient is the slope, as in torch. Of -inf it makes 0 or -inf; Caffe on a CPU makes NaN. Behind "
+        "it an in-place layer changes its gradient in Caffe, and so here. In place with a slope below 0, training "
+        "is refused: the sign that Caffe's backward reads is lost."
+    )
+
     allows_inplace = True
     backward_reads = frozenset({"bottom"})
 
@@ -32,6 +38,8 @@ class ReLU(Layer, type="ReLU", param="relu_param"):
 class Sigmoid(Layer, type="Sigmoid", param="sigmoid_param"):
     """y = 1 / (1 + exp(-x))."""
 
+    differs = "Behind it an in-place layer changes its gradient in Caffe, and so here."
+
     allows_inplace = True
     backward_reads = frozenset({"top"})
 
@@ -45,6 +53,8 @@ class Sigmoid(Layer, type="Sigmoid", param="sigmoid_param"):
 class TanH(Layer, type="TanH", param="tanh_param"):
     """y = tanh x."""
 
+    differs = "Behind it an in-place layer changes its gradient in Caffe, and so here."
+
     allows_inplace = True
     backward_reads = frozenset({"top"})
 
@@ -57,6 +67,11 @@ class TanH(Layer, type="TanH", param="tanh_param"):
 
 class ELU(Layer, type="ELU", param="elu_param"):
     """y = x above 0, else alpha (exp(x) - 1); at 0 the gradient is alpha."""
+
+    differs = (
+        "At 0 the gradient is alpha, as in torch. In place with an alpha below 0, training is refused: the "
+        "sign that Caffe's backward reads is lost."
+    )
 
     allows_inplace = True
     backward_reads = frozenset({"bottom", "top"})

@@ -68,6 +68,8 @@ class Layer:
     param: ClassVar[str | None] = None
     messages: ClassVar[tuple[str, ...]] = ()
     """The messages of the layer that it reads beside `param`: loss_param, transform_param."""
+    differs: ClassVar[str] = ""
+    """What its values or gradients have that plain torch's do not, or what is refused, and why; for docs/layers.md."""
     fork_fields: ClassVar[frozenset[str]] = frozenset()
     """What it understands of forks, by path: `pooling_param.ceil_mode` a field, `pooling_param.pool=DEF` a value."""
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)

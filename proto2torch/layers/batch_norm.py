@@ -17,6 +17,12 @@ class BatchNorm(Layer, type="BatchNorm", param="batch_norm_param"):
     Blobs: mean_sum (C), variance_sum (C), scale (1); no rule updates them.
     """
 
+    differs = (
+        "TEST: nn.BatchNorm, whose statistics are Caffe's sums divided by their scale; of a net that was never "
+        "trained they count as 0. TRAIN: a class of its own, for Caffe keeps decayed sums and a count, corrects the"
+        " variance by m / (m - 1), and moves them in every forward."
+    )
+
     allows_inplace = True
 
     @property

@@ -25,12 +25,16 @@ class _LabelledItems(Loss):
 class HingeLoss(_LabelledItems, type="HingeLoss", param="hinge_loss_param"):
     """loss = sum m / N (L1) or sum m^2 / N (L2), m = max(0, 1 - x) at the label and max(0, 1 + x) elsewhere."""
 
+    differs = "Each class against the rest, over the items; torch's multi-margin loss is another function."
+
     def code(self, node: Node) -> Code:
         return Code(f"hinge_loss({{0}}, {{1}}{arguments(squared=True if self.p.norm == _L2 else None)})")
 
 
 class MultinomialLogisticLoss(_LabelledItems, type="MultinomialLogisticLoss"):
     """loss = -sum log(max(p_label, 1e-20)) / N of probabilities p; the gradient is -1 / (N max(p_label, 1e-20))."""
+
+    differs = "The probability stops at 1e-20, and so does the gradient."
 
     def code(self, node: Node) -> Code:
         return Code("multinomial_loss({0}, {1})")
@@ -42,6 +46,8 @@ class InfogainLoss(Loss, type="InfogainLoss", param="infogain_loss_param"):
     H is bottom 2, or the BlobProto file `source`. Z as SoftmaxWithLoss; the gradient is that of the unclamped
     logarithm. A second top holds p, and takes no gradient.
     """
+
+    differs = "Written out: its softmax is inside, the logarithm stops at 1e-20 and the gradient does not."
 
     messages = ("loss_param",)
     bottoms = (2, 3)

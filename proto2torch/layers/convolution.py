@@ -78,6 +78,11 @@ class Convolution(Sliding, type="Convolution", param="convolution_param"):
     bias (num_output). Every bottom gets the same filters.
     """
 
+    differs = (
+        "nn.Conv; where the kernel reaches beyond the bottom by less than a stride, Caffe still makes one output, "
+        "so the bottom is padded with zeros first. Axes before `axis` are laid together as batch."
+    )
+
     bottoms = (1, None)
     tops_allowed = (1, None)
     starts_statement = True
@@ -162,6 +167,8 @@ class Deconvolution(Convolution, type="Deconvolution", param="convolution_param"
     are batch. Blobs: weight (C, num_output / group, kernel…), bias (num_output). Every bottom gets the same filters.
     """
 
+    differs = "nn.ConvTranspose, whose layout is Caffe's."
+
     module = "nn.ConvTranspose"
 
     def extents(self, x: Shape) -> tuple[int, ...]:
@@ -186,6 +193,8 @@ class Im2col(Sliding, type="Im2col", param="convolution_param"):
     Channel c of the bottom at kernel offset (i, j) becomes channel (c kernel_h + i) kernel_w + j; spatial extents are
     those of a Convolution. num_output and group count for nothing.
     """
+
+    differs = "F.unfold for planes; its channels come in Caffe's order."
 
     def shapes(self, *x: Shape) -> list[Shape]:
         kernel = self.kernel(x[0])

@@ -16,6 +16,10 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
     not ignore_label, NONE 1; never less than 1. A target counts as ignore_label when its whole part is that number.
     """
 
+    differs = (
+        "The ignored target is compared as a whole number, and the mean is over items by default, not over values."
+    )
+
     messages = ("loss_param",)
 
     def shapes(self, *x: Shape) -> list[Shape]:

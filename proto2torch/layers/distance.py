@@ -12,6 +12,8 @@ from proto2torch.layers.loss import Loss
 class EuclideanLoss(Loss, type="EuclideanLoss"):
     """loss = sum (a - b)^2 / (2 N). Both bottoms take a gradient."""
 
+    differs = "Divides by twice the items, not by the values as F.mse_loss does."
+
     labels = ()
 
     def shapes(self, *x: Shape) -> list[Shape]:
@@ -32,6 +34,11 @@ class ContrastiveLoss(Loss, type="ContrastiveLoss", param="contrastive_loss_para
     Of another pair l = max(margin - d, 0)^2, its gradient with d + 1e-4 in the denominator; with legacy_version
     l = max(margin - d^2, 0).
     """
+
+    differs = (
+        "Written out: Caffe adds 1e-4 to the distance in the gradient alone, and measures no distance of dissimilar"
+        " pairs in its legacy version."
+    )
 
     bottoms = (3, 3)
     labels = (2,)

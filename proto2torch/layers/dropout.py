@@ -9,6 +9,8 @@ from proto2torch.layers.base import Code, Layer, number
 class Dropout(Layer, type="Dropout", param="dropout_param"):
     """In TRAIN zeroes each value with probability p and divides the others by 1 - p; in TEST passes its bottom on."""
 
+    differs = "Draws from torch's generator, so that masks are not Caffe's. Left out in TEST."
+
     allows_inplace = True
 
     def check(self) -> None:

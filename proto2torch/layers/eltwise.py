@@ -15,6 +15,12 @@ class Eltwise(Layer, type="Eltwise", param="eltwise_param"):
     With stable_prod_grad false the gradient of PROD is dy y / x_i, which is NaN where x_i is 0.
     """
 
+    differs = (
+        "Of MAX's first two bottoms the second wins a tie, and the gradient goes to the winner alone; torch.maximum"
+        " shares it. An unstable PROD has Caffe's quotient as gradient. SUM in place, which Caffe computes wrongly,"
+        " is refused."
+    )
+
     bottoms = (2, None)
 
     def check(self) -> None:

@@ -12,6 +12,8 @@ class Embed(Layer, type="Embed", param="embed_param"):
     Blobs: weight (input_dim, num_output), bias (num_output). The bottom gets no gradient.
     """
 
+    differs = "The index is cut toward zero. Its bottom gets no gradient: Caffe aborts on one."
+
     indices = (0,)
 
     def check(self) -> None:

@@ -10,6 +10,8 @@ class HDF5Output(Layer, type="HDF5Output", param="hdf5_output_param"):
     """Writes bottom 0 as dataset `data` and bottom 1 as `label`, each with four axes: one batch, as a second forward is
     an error. The net writes the file, in its first forward; exported source gives bottom 0 as an output instead."""
 
+    differs = "The net writes the file; exported source gives bottom 0 as an output."
+
     bottoms = (2, 2)
     tops_allowed = (0, 0)
     differentiable = False

@@ -46,11 +46,15 @@ class DataLayer(Layer):
 class Data(DataLayer, type="Data", param="data_param"):
     """Images and labels from a database of Datums."""
 
+    differs = "mirror is drawn in both phases, as Caffe does. Fields of data_param that Caffe ignores are ignored."
+
     tops_allowed = (1, 2)
 
 
 class ImageData(DataLayer, type="ImageData", param="image_data_param"):
     """Images and labels of the files that a text file lists."""
+
+    differs = "Decoded and resized as OpenCV does, to the pixel."
 
     tops_allowed = (2, 2)
 
@@ -61,6 +65,8 @@ class ImageData(DataLayer, type="ImageData", param="image_data_param"):
 
 class WindowData(DataLayer, type="WindowData", param="window_data_param"):
     """Windows of images, and the classes of what they show: (N, 3, crop, crop) and (N)."""
+
+    differs = "Scales by window_data_param.scale, not by transform_param.scale, as Caffe does."
 
     tops_allowed = (2, 2)
 
@@ -76,6 +82,8 @@ class WindowData(DataLayer, type="WindowData", param="window_data_param"):
 class MemoryData(DataLayer, type="MemoryData", param="memory_data_param"):
     """Arrays that the caller sets: (N, C, H, W) and labels (N)."""
 
+    differs = "Arrays come through `net.feeds`; labels keep the shape (N)."
+
     tops_allowed = (2, 2)
 
     def check(self) -> None:
@@ -90,6 +98,8 @@ class MemoryData(DataLayer, type="MemoryData", param="memory_data_param"):
 class HDF5Data(DataLayer, type="HDF5Data", param="hdf5_data_param"):
     """Datasets of HDF5 files; each top is the dataset of its name."""
 
+    differs = "shuffle does not follow Caffe's seed, in Caffe neither: it uses libc's rand."
+
     messages = ()
     tops_allowed = (1, None)
 
@@ -99,6 +109,8 @@ class DummyData(DataLayer, type="DummyData", param="dummy_data_param"):
 
     The shapes: one for all or one each, as `shape`, or as the older num, channels, height and width.
     """
+
+    differs = "Constant tops are filled once, others before every forward, from Caffe's own random stream."
 
     messages = ()
     tops_allowed = (1, None)

@@ -16,6 +16,12 @@ class LRN(Layer, type="LRN", param="lrn_param"):
     WITHIN_CHANNEL: y = x (1 + alpha / n² * sum of x² over the n x n window around it) ^ -beta; Caffe ignores k there.
     """
 
+    differs = (
+        "Across channels nn.LocalResponseNorm. Within a channel a function of its own, which divides by the "
+        "window's size everywhere and ignores k, as Caffe does. Training in place is refused: Caffe reads what it "
+        "has overwritten."
+    )
+
     allows_inplace = True
     backward_reads = frozenset({"bottom", "top"})
 

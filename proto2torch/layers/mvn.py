@@ -14,6 +14,11 @@ class MVN(Layer, type="MVN", param="mvn_param"):
     which leaves eps out of the derivative. The top has 4 axes, those that the bottom lacks being 1.
     """
 
+    differs = (
+        "eps is added to the deviation, behind the root, and is left out of the derivative, which F.layer_norm does"
+        " otherwise. The top has 4 axes. Training in place is refused."
+    )
+
     allows_inplace = True
     backward_reads = frozenset({"top"})
 

@@ -13,6 +13,10 @@ class Parameter(Layer, type="Parameter", param="parameter_param"):
     (iter_size) the last counts alone.
     """
 
+    differs = (
+        "Its gradient is overwritten in each backward, as in Caffe, so that of iter_size passes the last one counts."
+    )
+
     bottoms = (0, 0)
 
     def shapes(self, *x: Shape) -> list[Shape]:

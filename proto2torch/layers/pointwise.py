@@ -15,6 +15,8 @@ _E = -1
 class AbsVal(Layer, type="AbsVal"):
     """y = |x|; at 0 the gradient is 0."""
 
+    differs = "Refused in place, as in Caffe."
+
     def code(self, node: Node) -> Code:
         return Code("torch.abs({0})")
 
@@ -24,6 +26,11 @@ class BNLL(Layer, type="BNLL"):
 
     In place Caffe takes the gradient where it finds the top: dx = dy sigmoid(y).
     """
+
+    differs = (
+        "F.softplus, more accurate than Caffe far below zero, where Caffe's log(1 + e^x) rounds to 0. In place "
+        "Caffe takes the gradient at its own top, and so does this."
+    )
 
     allows_inplace = True
     backward_reads = frozenset({"bottom"})
@@ -42,6 +49,11 @@ class Clip(Layer, type="Clip", param="clip_param"):
 
     In place Caffe looks for the bounds in the top, which never leaves them: the gradient passes everywhere.
     """
+
+    differs = (
+        "The gradient passes at the bounds, which torch.clamp gives too, but in place passes everywhere, because "
+        "Caffe looks at the top. NaN passes, as in torch."
+    )
 
     allows_inplace = True
     backward_reads = frozenset({"bottom"})
@@ -70,6 +82,8 @@ class Clip(Layer, type="Clip", param="clip_param"):
 class Exp(Layer, type="Exp", param="exp_param"):
     """y = base ^ (shift + scale x), computed as base ^ shift times base ^ (scale x); base -1 is e."""
 
+    differs = "base^shift times base^(scale x), as Caffe multiplies them, so that it overflows where Caffe does."
+
     allows_inplace = True
     backward_reads = frozenset({"top"})
 
@@ -93,6 +107,8 @@ class Exp(Layer, type="Exp", param="exp_param"):
 class Log(Layer, type="Log", param="log_param"):
     """y = log(shift + scale x) to the base `base`; -1 is e."""
 
+    differs = "Training in place is refused: Caffe reads what it has overwritten."
+
     allows_inplace = True
     backward_reads = frozenset({"bottom"})
 
@@ -115,6 +131,11 @@ class Power(Layer, type="Power", param="power_param"):
     The gradient is dy power scale y / (shift + scale x), which is NaN where that is 0, save for powers 1 and 2, which
     have their own rule, and where power or scale is 0: y is constant, and the gradient 0.
     """
+
+    differs = (
+        "Powers other than 0, 1 and 2 have Caffe's gradient, power scale y / (shift + scale x), which is NaN where "
+        "that is 0. Training in place is refused save for power 1."
+    )
 
     allows_inplace = True
 
@@ -152,6 +173,8 @@ class Swish(Layer, type="Swish", param="swish_param"):
 
 class Threshold(Layer, type="Threshold", param="threshold_param"):
     """y = 1 where x > threshold, else 0; there is no gradient."""
+
+    differs = "No gradient: Caffe aborts on one."
 
     allows_inplace = True
     differentiable = False

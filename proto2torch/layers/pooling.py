@@ -41,6 +41,12 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
     top of MAX holds the index of each maximum in its plane, h W + w, and takes no gradient.
     """
 
+    differs = (
+        "nn.MaxPool and nn.AvgPool where they agree. Else a function of its own: windows that begin beyond an "
+        "unpadded bottom stay (the lowest float32, or NaN for AVE), pads of more than half a kernel are legal, and "
+        "STOCHASTIC is torch's nowhere. Of NaN the maximum is NaN, as in torch; Caffe passes over it."
+    )
+
     tops_allowed = (1, 2)
 
     def check(self) -> None:

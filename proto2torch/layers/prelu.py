@@ -14,6 +14,8 @@ class PReLU(Layer, type="PReLU", param="prelu_param"):
     Blobs: the slopes, (C) or a scalar; filled with 0.25 where no filler is given.
     """
 
+    differs = "The slope's shape is Caffe's; channel_shared has a scalar."
+
     allows_inplace = True
 
     def shapes(self, *x: Shape) -> list[Shape]:

@@ -15,6 +15,10 @@ class Python(Layer, type="Python", param="python_param"):
     it is proto2torch.python_layers.
     """
 
+    differs = (
+        "The user's class runs on numpy views of the blobs, within an autograd function; only where it is allowed."
+    )
+
     bottoms = (0, None)
     tops_allowed = (0, None)
 

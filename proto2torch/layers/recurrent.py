@@ -87,6 +87,11 @@ class LSTM(Recurrent, type="LSTM", param="recurrent_param"):
     Blobs: W_xc (4 H, D), b_c (4 H), with a static bottom W_xc_static (4 H, D_static), W_hc (4 H, H).
     """
 
+    differs = (
+        "Its own class: cont multiplies the state before each step, gates come in the order i, f, o, g, the state "
+        "stays between forwards, and no gradient reaches exposed states. nn.LSTM has none of that."
+    )
+
     states = ("h", "c")
 
     def blobs(self, *x: Shape) -> list[Blob]:
@@ -101,6 +106,10 @@ class RNN(Recurrent, type="RNN", param="recurrent_param"):
     Blobs: W_xh (H, D), b_h (H), with a static bottom W_xh_static (H, D_static), W_hh (H, H), W_ho (H, H), b_o (H).
     """
 
+    differs = (
+        "Its own class: cont, Caffe's second matrix with its tanh, and the state between forwards are not nn.RNN's."
+    )
+
     states = ("h",)
 
     def blobs(self, *x: Shape) -> list[Blob]:
@@ -112,6 +121,8 @@ class RNN(Recurrent, type="RNN", param="recurrent_param"):
 
 class LSTMUnit(Layer, type="LSTMUnit"):
     """One step of an LSTM: bottoms c (1, N, H), gates (1, N, 4 H) and cont (1, N), tops the next c and h."""
+
+    differs = "The forget gate's gradient includes cont, as Caffe has it."
 
     bottoms = (3, 3)
     tops_allowed = (2, 2)

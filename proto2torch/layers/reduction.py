@@ -35,6 +35,11 @@ class ArgMax(Layer, type="ArgMax", param="argmax_param"):
     more than 3 axes gets a top of as many.
     """
 
+    differs = (
+        "Of equal values the larger index comes first, so the values are sorted backwards; torch.topk leaves the "
+        "order of ties open."
+    )
+
     differentiable = False
 
     def shapes(self, *x: Shape) -> list[Shape]:

@@ -54,6 +54,12 @@ class Scale(Broadcast, type="Scale", param="scale_param"):
     of a learned scale that has more than one element, in place of adding to it.
     """
 
+    differs = (
+        "A class of its own; next to a BatchNorm in TEST both are one nn.BatchNorm. Where the extents before `axis`"
+        " multiply to 1, or the scale covers the bottom, Caffe overwrites its gradient in place of adding: training"
+        " does the same, and is refused where two layers share such a scale."
+    )
+
     def is_per_channel(self, x: Shape) -> bool:
         """Whether it covers axis 1 alone, as torch's BatchNorm does."""
         return len(x) > 1 and self._span(x) == (1, 2)
@@ -90,6 +96,8 @@ class Scale(Broadcast, type="Scale", param="scale_param"):
 
 class Bias(Broadcast, type="Bias", param="bias_param"):
     """y = x + bias, filled with 0 where no filler is given. Blobs: [bias, with one bottom]."""
+
+    differs = "An nn.Module: torch has no layer that only adds."
 
     def blobs(self, *x: Shape) -> list[Blob]:
         return [] if len(x) == 2 else [Blob("bias", self._operand(*x)[0], self.p.filler)]

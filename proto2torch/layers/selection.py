@@ -130,6 +130,8 @@ class BatchReindex(Layer, type="BatchReindex"):
 class Filter(Layer, type="Filter"):
     """Of every bottom but the last the items for which the last, the selector, is not 0."""
 
+    differs = "How many items pass is known in the forward alone."
+
     bottoms = (2, None)
     tops_allowed = (1, None)
 

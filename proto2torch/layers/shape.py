@@ -35,6 +35,8 @@ class Reshape(Layer, type="Reshape", param="reshape_param"):
     A negative `axis` counts from behind the last axis, so -1 appends.
     """
 
+    differs = "A negative axis counts from behind the last."
+
     def check(self) -> None:
         dims = list(self.p.shape.dim)
         if dims.count(-1) > 1:
@@ -122,6 +124,8 @@ class Concat(Layer, type="Concat", param="concat_param"):
 
 class Split(Layer, type="Split"):
     """Gives its bottom to several readers; their gradients add."""
+
+    differs = "No code: names for one value. Autograd adds the gradients."
 
     tops_allowed = (1, None)
     alias = True

@@ -10,6 +10,8 @@ from proto2torch.layers.loss import Loss, check_labels
 class Softmax(Layer, type="Softmax", param="softmax_param"):
     """y = exp(x) / sum exp(x) along `axis`."""
 
+    differs = "F.softmax."
+
     allows_inplace = True
     backward_reads = frozenset({"top"})
 
@@ -27,6 +29,11 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss", param="softmax_param"):
     Z by loss_param.normalization: FULL every position, VALID those whose label is not ignore_label, BATCH_SIZE the
     items before `axis`, NONE 1; never less than 1. The gradient is that of the unclamped logarithm.
     """
+
+    differs = (
+        "F.cross_entropy for the plain case; its value stops at 87.3365, -log of the smallest float32, and its "
+        "gradient does not. Labels are cut to whole numbers. A second top is refused: Caffe cannot build it."
+    )
 
     messages = ("loss_param",)
     tops_allowed = (1, 2)

@@ -14,6 +14,8 @@ class SPP(Layer, type="SPP", param="spp_param"):
     rounded down. Top (N, values), or (N, C, 1, 1) for a single level.
     """
 
+    differs = "Its windows are worked out in the forward, from the bottom's extent."
+
     def check(self) -> None:
         if self.p.pool == STOCHASTIC:
             raise self.refuse("STOCHASTIC pooling in a pyramid is not supported", "pool")
