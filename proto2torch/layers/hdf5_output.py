@@ -7,8 +7,10 @@ from proto2torch.layers.base import Code, Layer
 
 
 class HDF5Output(Layer, type="HDF5Output", param="hdf5_output_param"):
-    """Writes bottom 0 as dataset `data` and bottom 1 as `label`, each with four axes: one batch, as a second forward is
-    an error. The net writes the file, in its first forward; exported source gives bottom 0 as an output instead."""
+    """Writes bottom 0 as dataset `data` and bottom 1 as `label`, one batch: a second forward is an error.
+
+    The net writes the file, in its first forward; in exported source what this layer alone reads is an output instead.
+    """
 
     differs = "The net writes the file; exported source gives bottom 0 as an output."
 
