@@ -16,6 +16,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _SAMPLE = 1 << 16
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r"))
 
+SEAL = b"\xc9\xb2\xad\x1c"
+"""The tag of the checksum that ends our own files (weights/checksum.py): field 7433001, 8 bytes."""
+SEALED = len(SEAL) + 8
+
 
 def is_binary(data: bytes) -> bool:
     """Whether the bytes begin as no text does: with control characters, as the tags of a binary message are."""
@@ -34,7 +38,7 @@ def net(data: bytes, path: str | None = None) -> Document:
         raise PrototxtError("this is an HDF5 file, which holds weights and no net", where=where)
     if len(data) > LARGEST:
         raise PrototxtError(f"a binary net has {LARGEST} bytes at most. Received: {len(data)} bytes", where=where)
-    parsed = _parse(data, where)
+    parsed = _parse(data[:-SEALED] if data[-SEALED:].startswith(SEAL) else data, where)
     raise_problems(list(_strange(parsed, path)))
     return Document(parsed, source=Source("", path))
 

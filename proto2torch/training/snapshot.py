@@ -136,7 +136,8 @@ def save(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, lo
         with files.atomic(resume) as temporary:
             temporary.write_bytes(content.getbuffer())
         log(f"Snapshotting solver state to {kind} file {names.state}")
-        solverstate.write(solver, SolverState(state.iteration, names.model, history(net, rule), state.current_step))
+        kept = SolverState(state.iteration, names.model, history(net, rule), state.current_step)
+        solverstate.write(solver, kept, seal=True)
 
 
 @contextmanager
@@ -257,7 +258,7 @@ def _save_model(path: str, net: Net, diffs: bool) -> None:
         shared = [(node.name, param.index) for node in net.graph.nodes for param in node.params if param.owner]
         hdf5.write(path, net.layer_messages(), _updates(net), shared)
     else:
-        caffemodel.write(path, net.name, net.layer_messages(), _updates(net))
+        caffemodel.write(path, net.name, net.layer_messages(), _updates(net), seal=True)
 
 
 def _updates(net: Net) -> Iterator[list[Array]]:

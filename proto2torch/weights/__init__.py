@@ -18,19 +18,20 @@ __all__ = ["Report", "StoredWeights", "blobproto", "match", "read", "read_stored
 Array = np.ndarray[Any, Any]
 
 
-def read(path: str) -> dict[str, list[Array]]:
+def read(path: str, check: bool = True) -> dict[str, list[Array]]:
     """The blobs of each layer that has any, in Caffe's order and shape, float32.
 
     Args:
         path: a .caffemodel or .caffemodel.h5, told apart by content.
+        check: verify the checksum of a file that has one.
 
     Raises:
         WeightsError: the file cannot be read or is no weight file.
     """
-    return read_stored(path).arrays()
+    return read_stored(path, check).arrays()
 
 
-def read_stored(source: str | Mapping[str, Sequence[Any]]) -> StoredWeights:
+def read_stored(source: str | Mapping[str, Sequence[Any]], check: bool = True) -> StoredWeights:
     """What a weight file holds, for `match`, a .caffemodel without a copy; or arrays by layer, as from a file."""
     if isinstance(source, Mapping):
         return of_arrays(source)
@@ -38,7 +39,7 @@ def read_stored(source: str | Mapping[str, Sequence[Any]]) -> StoredWeights:
         from proto2torch.weights import hdf5
 
         return hdf5.read(source)
-    return caffemodel.read(source)
+    return caffemodel.read(source, check)
 
 
 def save(
@@ -65,7 +66,7 @@ def save(
 
         tensors.write(path, state_dict or {})
     elif path.endswith(".caffemodel"):
-        caffemodel.write(path, name, layers)
+        caffemodel.write(path, name, layers, seal=True)
     else:
         raise WeightsError(
             "the ending of a weight file must be .caffemodel, .caffemodel.h5 or .safetensors", where=Where(file=path)

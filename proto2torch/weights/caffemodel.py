@@ -13,7 +13,7 @@ import numpy as np
 
 from proto2torch import files
 from proto2torch.errors import WeightsError, Where
-from proto2torch.weights import blobproto, formats, wire
+from proto2torch.weights import blobproto, checksum, formats, wire
 from proto2torch.weights.blobproto import Chunk
 from proto2torch.weights.stored import StoredBlob, StoredLayer, StoredWeights
 from proto2torch.weights.wire import BYTES, VARINT, Field, Malformed
@@ -39,10 +39,10 @@ class _Numbers(NamedTuple):
 _V2, _V1, _V0 = _Numbers(1, _BLOBS, type=2), _Numbers(4, 6, inner=1), _Numbers(1, 50, type=2)
 
 
-def read(path: str) -> StoredWeights:
+def read(path: str, check: bool = True) -> StoredWeights:
     """The blobs of every layer, those without blobs too, as views of the file.
 
-    Of several layers of one name the first counts, as in Caffe.
+    Of several layers of one name the first counts, as in Caffe. `check` verifies the checksum of a file that has one.
 
     Raises:
         WeightsError: the file cannot be read or is no NetParameter, naming the layer, the blob and the byte.
@@ -50,7 +50,7 @@ def read(path: str) -> StoredWeights:
     data = wire.mapped(path, WeightsError)
     formats.refuse_other(data, path, _EXPECTED, WeightsError)
     try:
-        name, old, new = _net(data)
+        name, old, new, sealed = _net(data)
         if old and new:
             raise Malformed(old[0].offset, "`layers` and `layer` cannot stand in one file")
         if not old and not new:
@@ -62,6 +62,8 @@ def read(path: str) -> StoredWeights:
             parts = [(field, _V1) for field in old] + [(field, _V2) for field in new]
     except Malformed as error:
         _refuse(path, data, error)
+    if sealed is not None and check:
+        checksum.verify(data, sealed, path, WeightsError)
     layers: dict[str, StoredLayer] = {}
     for field, numbers in parts:
         layer = _layer(path, data, field, numbers)
@@ -74,8 +76,11 @@ def write(
     name: str,
     layers: Iterable[tuple[Any, Sequence[Array]]],
     diffs: Iterable[Sequence[Array]] | None = None,
+    seal: bool = False,
 ) -> None:
     """Write what Caffe's snapshot holds, byte for byte: the net's name and its LayerParameters, each with its blobs.
+
+    With `seal` a checksum follows, which Caffe skips and `read` verifies.
 
     `layers` are pairs of a message (blobs in it do not count) and its arrays in Caffe's stored shape; `diffs` are the
     arrays of `snapshot_diff`, layer by layer. One layer at a time is held in memory.
@@ -85,10 +90,12 @@ def write(
         WeightsError: it would be larger than protobuf can read.
     """
     written = 0
+    total = checksum.Checksum()
     changes = iter(diffs) if diffs is not None else None
     with files.atomic(path) as temporary, open(temporary, "wb") as file:
         head: list[Chunk] = [name.encode("utf-8", "surrogateescape")]
         for chunk in blobproto.delimited(_NAME, head):
+            total.add(chunk)
             written += file.write(chunk)
         for message, blobs in layers:
             chunks = _encode_layer(message, blobs, next(changes) if changes is not None else ())
@@ -100,12 +107,17 @@ def write(
                     hint="write it as HDF5 (snapshot_format: HDF5, or a file name ending in .caffemodel.h5)",
                 )
             for chunk in chunks:
+                if seal:
+                    total.add(chunk)
                 file.write(chunk)
+        if seal:
+            file.write(total.field())
 
 
-def _net(data: memoryview) -> tuple[str, list[Field], list[Field]]:
-    """The name of the net, its V0 or V1 layers and its V2 layers."""
+def _net(data: memoryview) -> tuple[str, list[Field], list[Field], Field | None]:
+    """The name of the net, its V0 or V1 layers, its V2 layers, and the checksum where it has one."""
     name, old, new = "", [], []
+    sealed: Field | None = None
     for field in wire.fields(data, 0, len(data)):
         if field.number in _NET:
             field.expect(_NET[field.number], f"field {field.number} of a NetParameter")
@@ -115,7 +127,9 @@ def _net(data: memoryview) -> tuple[str, list[Field], list[Field]]:
             old.append(field)
         elif field.number == _LAYER:
             new.append(field)
-    return name, old, new
+        elif field.number == checksum.FIELD and field.kind == wire.FIXED64:
+            sealed = field
+    return name, old, new, sealed
 
 
 def _nested(data: memoryview, layers: Field) -> Field | None:

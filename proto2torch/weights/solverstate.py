@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from proto2torch import files
 from proto2torch.errors import SolverError, Where
-from proto2torch.weights import blobproto, formats, wire
+from proto2torch.weights import blobproto, checksum, formats, wire
 from proto2torch.weights.blobproto import Chunk
 from proto2torch.weights.wire import Malformed
 
@@ -44,13 +44,15 @@ def read(path: str) -> SolverState:
         return _read_hdf5(path)
     formats.refuse_other(data, path, "a .solverstate", SolverError)
     try:
-        return _decode(data)
+        return _decode(data, path)
     except Malformed as error:
         raise SolverError(f"expected a .solverstate: {error}", where=Where(file=path)) from error
 
 
-def write(path: str, state: SolverState) -> None:
+def write(path: str, state: SolverState, seal: bool = False) -> None:
     """Write a state as Caffe does, as HDF5 where `path` ends in `.h5`, and else as a binary message, byte for byte.
+
+    With `seal` a checksum follows the message, which Caffe skips and `read` verifies.
 
     Raises:
         RunError: the file cannot be written.
@@ -58,18 +60,25 @@ def write(path: str, state: SolverState) -> None:
     if path.endswith(".h5"):
         _write_hdf5(path, state)
         return
+    total = checksum.Checksum()
     with files.atomic(path) as temporary, open(temporary, "wb") as file:
-        file.write(wire.tag(_ITER, wire.VARINT) + wire.encode(state.iter))
-        name: list[Chunk] = [os.fsencode(state.learned_net)]
-        for chunk in blobproto.delimited(_LEARNED_NET, name):
+        for chunk in _encode(state):
+            total.add(chunk)
             file.write(chunk)
-        for entry in state.history:
-            for chunk in blobproto.delimited(_HISTORY, blobproto.encode(entry)):
-                file.write(chunk)
-        file.write(wire.tag(_CURRENT_STEP, wire.VARINT) + wire.encode(state.current_step))
+        if seal:
+            file.write(total.field())
 
 
-def _decode(data: memoryview) -> SolverState:
+def _encode(state: SolverState) -> Iterator[Chunk]:
+    yield wire.tag(_ITER, wire.VARINT) + wire.encode(state.iter)
+    name: list[Chunk] = [os.fsencode(state.learned_net)]
+    yield from blobproto.delimited(_LEARNED_NET, name)
+    for entry in state.history:
+        yield from blobproto.delimited(_HISTORY, blobproto.encode(entry))
+    yield wire.tag(_CURRENT_STEP, wire.VARINT) + wire.encode(state.current_step)
+
+
+def _decode(data: memoryview, path: str) -> SolverState:
     iteration = step = 0
     learned_net = ""
     history: list[Array] = []
@@ -84,6 +93,8 @@ def _decode(data: memoryview) -> SolverState:
             history.append(blobproto.decode(data, field.start, field.end).array)
         elif field.number == _CURRENT_STEP:
             step = field.signed("current_step")
+        elif field.number == checksum.FIELD and field.kind == wire.FIXED64:
+            checksum.verify(data, field, path, SolverError)
     _check_count(iteration, "iter")
     _check_count(step, "current_step")
     return SolverState(iteration, learned_net, history, step)
