@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from proto2torch.training.solver import Solver
 
 _EVERY = 0.2  # seconds between two drawings
-_BAR = 24  # characters
+_BAR = 24  # characters at most
 _FADE = 0.7  # how much of the speed before counts at a drawing
 
 
@@ -83,8 +83,7 @@ class Progress(Callback):
 
     def _line(self, solver: Solver) -> str:
         done, whole = solver.iter, max(solver.definition.max_iter, 1)
-        filled = min(_BAR, _BAR * done // whole)
-        parts = [f"[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{whole}"]
+        parts = [f"{done}/{whole}"]
         if self._loss is not None:
             parts.append(f"loss {shown(self._loss)}")
         parts.append(f"lr {shown(solver.lr)}")
@@ -92,7 +91,10 @@ class Progress(Callback):
             rate = self._speed * solver.images
             parts.append(f"{rate:.0f} images/s" if rate else f"{self._speed:.1f} iter/s")
             parts.append(f"{clock((whole - done) / self._speed)} left")
-        return "  ".join(parts)
+        text = "  ".join(parts)
+        bar = min(_BAR, max(0, shutil.get_terminal_size().columns - len(text) - 4))  # what a narrow terminal leaves
+        filled = min(bar, bar * done // whole)
+        return f"[{'#' * filled}{'.' * (bar - filled)}] {text}" if bar else text
 
 
 def clock(seconds: float) -> str:
