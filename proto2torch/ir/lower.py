@@ -13,6 +13,7 @@ from typing import Any
 from proto2torch.errors import NetError, Proto2TorchError, UnsupportedError, did_you_mean, raise_problems
 from proto2torch.ir.backward import Backward, mark_backward
 from proto2torch.ir.graph import AUTOMATIC, Net, Node, Shape, Value
+from proto2torch.ir.memory import shared
 from proto2torch.ir.sharing import Sharing
 from proto2torch.prototxt import forks
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
@@ -45,7 +46,9 @@ def lower(
         backward = mark_backward(lowering.nodes, net.force_backward, refuse=phase == "TRAIN")
         lowering.problems += backward.problems
     raise_problems(lowering.problems)
-    return lowering.finish(net, backward)
+    finished = lowering.finish(net, backward)
+    raise_problems(list(shared(finished)))
+    return finished
 
 
 class _Lowering:

@@ -141,6 +141,10 @@ class Layer:
         """Whether it changes the values when it works in place."""
         return self.inplace
 
+    def shares_memory(self) -> bool:
+        """Whether in Caffe its top is its bottom's own memory (Flatten): who writes over one writes over both."""
+        return self.alias
+
     def survives(self, later: Layer) -> bool:
         """Whether its gradient is the same when `later` has written over the memory that it reads."""
         return False

@@ -38,8 +38,7 @@ class LRN(Layer, type="LRN", param="lrn_param"):
         refuse_gradient_in_place(self, node)
         p = self.p
         if p.norm_region == _ACROSS:
-            beta, k = unless(0.75, p.beta), unless(1, p.k)
-            module = call("nn.LocalResponseNorm", p.local_size, alpha=p.alpha, beta=beta, k=k)
-            return Code("{me}({0})", module)
+            values = call("", p.local_size, alpha=p.alpha, beta=unless(0.75, p.beta), k=unless(1, p.k))
+            return Code(f"across_channels_lrn({{0}}, {values[1:-1]})")
         size = f"{p.local_size}, {call('', p.alpha, p.beta)[1:-1]}"
         return Code(f"within_channel_lrn({{0}}, {size})")

@@ -12,6 +12,9 @@ class Slice(Layer, type="Slice", param="slice_param"):
 
     tops_allowed = (1, None)
 
+    def shares_memory(self) -> bool:
+        return self.tops == 1
+
     def _axis(self, x: Shape) -> int:
         if self.p.HasField("slice_dim"):
             if self.p.HasField("axis"):

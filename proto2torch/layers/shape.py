@@ -11,6 +11,14 @@ from proto2torch.layers.base import Code, Layer
 class Flatten(Layer, type="Flatten", param="flatten_param"):
     """Merges the axes from `axis` to `end_axis`, both included."""
 
+    differs = (
+        "In Caffe the top is the bottom's own memory, and that of Reshape, of a Concat of one bottom and of a Slice into "
+        "one top too: an in-place layer behind it is refused where the bottom is still read."
+    )
+
+    def shares_memory(self) -> bool:
+        return True
+
     def _ends(self, x: Shape) -> tuple[int, int]:
         start, end = self.axis(self.p.axis, x), self.axis(self.p.end_axis, x, "end_axis")
         if end < start:
@@ -36,6 +44,9 @@ class Reshape(Layer, type="Reshape", param="reshape_param"):
     """
 
     differs = "A negative axis counts from behind the last."
+
+    def shares_memory(self) -> bool:
+        return True
 
     def check(self) -> None:
         dims = list(self.p.shape.dim)
@@ -95,6 +106,9 @@ class Concat(Layer, type="Concat", param="concat_param"):
     """Joins its bottoms along `axis` (or the older concat_dim)."""
 
     bottoms = (1, None)
+
+    def shares_memory(self) -> bool:
+        return len(self.definition.message.bottom) == 1
 
     def _axis(self, x: Shape) -> int:
         if self.p.HasField("concat_dim"):

@@ -58,3 +58,47 @@ def test_what_cannot_be_reproduced_is_refused() -> None:
     text = "force_backward: true\n" + HEAD + layer("Exp", "x", "y") + SCALE
     with pytest.raises(p2t.Proto2TorchError, match=r"'Exp'.*works in place on 'y'"):
         p2t.load(text=text, phase="TRAIN")
+
+
+FLAT = layer("Flatten", "y", "z")
+BEHIND = "scale_param { axis: 1 filler { type: 'constant' value: -3 } }"
+
+
+def refused(text: str, phase: str, reader: str) -> None:
+    with pytest.raises(p2t.Proto2TorchError) as caught:
+        p2t.load(text="force_backward: true\n" + HEAD + text, phase=phase)
+    assert "works in place on 'z', which in Caffe is the memory of 'y'" in str(caught.value)
+    assert f"layer '{reader}' would read there" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        FLAT,
+        layer("Reshape", "y", "z", "reshape_param { shape { dim: 0 dim: -1 } }"),
+        layer("Concat", "y", "z"),
+        layer("Slice", "y", "z"),
+    ],
+)
+def test_what_shares_its_bottoms_memory_is_not_trained_where_that_is_written_over(between: str) -> None:
+    text = layer("Sigmoid", "x", "y") + between + layer("Scale", "z", "z", "loss_weight: 1 " + BEHIND)
+    refused(text, "TRAIN", "Sigmoid")
+    net = p2t.load(text=HEAD + text, phase="TEST")
+    np.testing.assert_allclose(net(X)["z"].detach()[0], -3 / (1 + np.exp(-X[0].numpy())), rtol=1e-6)
+
+
+def test_nor_does_another_layer_read_it_afterwards() -> None:
+    text = layer("Power", "x", "y") + FLAT + layer("Scale", "z", "z", BEHIND) + layer("TanH", "y", "t")
+    refused(text, "TEST", "TanH")
+
+
+def test_a_reader_before_it_is_refused_in_training_alone() -> None:
+    text = layer("Power", "x", "y") + layer("TanH", "y", "t", "loss_weight: 1") + FLAT
+    text += layer("Scale", "z", "z", BEHIND)
+    refused(text, "TRAIN", "TanH")
+    assert p2t.load(text=HEAD + text, phase="TEST").outputs == ("t", "z")
+
+
+def test_dropout_behind_a_flattened_relu_is_trained() -> None:
+    text = layer("ReLU", "x", "y") + FLAT + layer("Dropout", "z", "z", "loss_weight: 1")
+    assert p2t.load(text="force_backward: true\n" + HEAD + text, phase="TRAIN").outputs == ("z",)
