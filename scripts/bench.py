@@ -1,10 +1,11 @@
-"""Measure proto2torch against plain PyTorch, both in one run, as ratios of time (below 1: proto2torch is faster).
+"""Measure proto2torch against plain PyTorch, both in one run, as ratios (below 1: proto2torch takes less).
 
     scripts/bench step    a LeNet training step against the same step written by hand; at most 1.05
     scripts/bench load    ResNet-152's prototxt to a module against torchvision's resnet152(); at most 1.0
+    scripts/bench memory  the peak of one inference of ResNet-152 against torchvision's; at most 1.1
 
-Each round times both sides, one after the other, in an order that alternates; the ratio is the median of the rounds'
-ratios. The first line says what machine it ran on.
+Each round of the first two times both sides, one after the other, in an order that alternates; the ratio is the median
+of the rounds' ratios. The first line says what machine it ran on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
+import bench_memory
 import h5py
 import torch
 import torch.nn.functional as F
@@ -31,7 +33,7 @@ import proto2torch as p2t
 
 ROOT = Path(__file__).resolve().parents[1]
 RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/ResNet-152-deploy.prototxt"
-TARGETS = {"step": 1.05, "load": 1.0}
+TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1}
 
 BATCHES, BATCH = 8, 64
 
@@ -168,12 +170,24 @@ def load(device: str) -> Sides:
     """A net from its file to a module, and torchvision's."""
     from torchvision.models import resnet152
 
-    if not RESNET.exists():
-        sys.exit(f"error: {RESNET} is not there: this bench reads ResNet-152 as its authors published it")
+    _need_resnet()
     return Sides(lambda: p2t.load(str(RESNET), device=device), lambda: resnet152().to(device), 1)
 
 
-BENCHES = {"step": step, "load": load}
+def memory(device: str) -> dict[str, object]:
+    """What a forward of each side's ResNet-152 holds at its peak."""
+    from torchvision.models import resnet152
+
+    _need_resnet()
+    return bench_memory.memory(p2t.load(str(RESNET), device=device).module, resnet152(), device, TARGETS["memory"])
+
+
+def _need_resnet() -> None:
+    if not RESNET.exists():
+        sys.exit(f"error: {RESNET} is not there: this bench reads ResNet-152 as its authors published it")
+
+
+BENCHES = {"step": step, "load": load}  # of time; memory is measured otherwise
 
 
 def measure(sides: Sides, rounds: int, device: str) -> list[tuple[float, float]]:
@@ -227,28 +241,40 @@ def summary(bench: str, results: list[tuple[float, float]], calls: int) -> dict[
     }
 
 
+def _line(row: dict[str, object]) -> str:
+    if row["bench"] == "memory":
+        return (
+            f"memory: {row['ratio']:.3f} times PyTorch's peak (target {row['target']}), {row['proto2torch_mb']} MB"
+            f" against {row['pytorch_mb']} MB for {row['batch']} images, weights and images apart"
+        )
+    return (
+        f"{row['bench']}: {row['ratio']:.3f} times PyTorch's time (target {row['target']}), {row['proto2torch_ms']} ms"
+        f" against {row['pytorch_ms']} ms; {row['rounds']} rounds, {row['lowest']:.3f} to {row['highest']:.3f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benches", nargs="*", metavar="BENCH", help="step, load; both by default")
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help="step, load, memory; all by default")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of both sides (15)")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda:0")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.benches if name not in BENCHES]
+    unknown = [name for name in arguments.benches if name not in TARGETS]
     if unknown:
-        parser.error(f"expected {' or '.join(BENCHES)}. Received: {unknown[0]!r}")
+        parser.error(f"expected {' or '.join(TARGETS)}. Received: {unknown[0]!r}")
     if not arguments.json:
         print(machine(arguments.device))
     found = []
-    for name in arguments.benches or BENCHES:
-        sides = BENCHES[name](arguments.device)
-        row = summary(name, measure(sides, arguments.rounds, arguments.device), sides.calls)
+    for name in arguments.benches or TARGETS:
+        if name == "memory":
+            row = memory(arguments.device)
+        else:
+            sides = BENCHES[name](arguments.device)
+            row = summary(name, measure(sides, arguments.rounds, arguments.device), sides.calls)
         found.append(row)
         if not arguments.json:
-            print(
-                f"{name}: {row['ratio']:.3f} times PyTorch's time (target {row['target']}), {row['proto2torch_ms']} ms"
-                f" against {row['pytorch_ms']} ms; {row['rounds']} rounds, {row['lowest']:.3f} to {row['highest']:.3f}"
-            )
+            print(_line(row))
     if arguments.json:
         print(json.dumps({"machine": machine(arguments.device), "benches": found}, indent=2))
 
