@@ -53,9 +53,9 @@ def test_features_of_images_are_those_of_the_database_made_of_them(listed: str, 
         "5",
     )
     assert of_images.exit_code == 0, of_images.stderr
-    a, b = np.load(tmp_path / "own.npz"), np.load(tmp_path / "i.npz")
-    for blob in ("fc", "pool"):
-        np.testing.assert_allclose(a[blob], b[blob], rtol=1e-5, atol=1e-7)
+    with np.load(tmp_path / "own.npz") as a, np.load(tmp_path / "i.npz") as b:
+        for blob in ("fc", "pool"):
+            np.testing.assert_allclose(a[blob], b[blob], rtol=1e-5, atol=1e-7)
 
 
 def test_images_by_file_and_by_folder(listed: str, tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ def test_answers_within_a_third_of_a_second(arguments: list[str]) -> None:
 
 def test_exports_what_the_interface_names() -> None:
     assert set(proto2torch.__all__) == {
-        "Proto2TorchError", "Solver", "__version__", "load", "read_blob", "read_weights",
+        "Preprocessor", "Proto2TorchError", "Solver", "__version__", "data", "load", "read_blob", "read_weights",
+        "verify",
     }  # fmt: skip
     for name in proto2torch.__all__:
         assert getattr(proto2torch, name)
