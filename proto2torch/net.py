@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from proto2torch import data, hdf5_output, initial, precision, python_layers, weights
 from proto2torch.blobs import Blobs, LearnedBlob
-from proto2torch.codegen.build import build, failing_line
+from proto2torch.built import Built, check_sizes
+from proto2torch.codegen.build import build
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
-from proto2torch.errors import DataError, NetError, WeightsError, Where, did_you_mean
+from proto2torch.errors import NetError, WeightsError, Where, did_you_mean
 from proto2torch.ir.deploy import without_labels
 from proto2torch.ir.graph import Net as Graph
 from proto2torch.ir.graph import Shape, Value
@@ -103,15 +104,6 @@ class LayerInfo:
     tops: tuple[str, ...]
 
 
-@dataclass
-class _Built:
-    """A generated module for one set of shapes and returns."""
-
-    source: Source
-    module: nn.Module
-    statistics: int = -1  # the version of BatchNorm's sums that running_mean was computed from
-
-
 class Net(nn.Module):
     """A Caffe net. Calling it gives every net output by blob name, losses too, in Caffe's order.
 
@@ -139,14 +131,13 @@ class Net(nn.Module):
         self.definition = splits.insert(selected, whole)
         self.feeds: dict[str, data.AnyFeed] = data.given(feeds or {}, self.definition)
         self.graph = self._lower({})
-        self._graphs: dict[tuple[Shape, ...], Graph] = {}
-        self._built: dict[Any, _Built] = {}
+        self._built: dict[Any, Built] = {}
         source = generate(self.graph, fold=True)
         module = build(source)
         self.blobs = Blobs(self.graph, source, module)
         initial.fill(self.graph, self.blobs, self.feeds, stream, device)
         self.blobs.bind(source, module, device)
-        self._main = _Built(source, module)
+        self._main = Built(source, module)
         self._modules["module"] = module  # under the name of the property that refreshes it
         self.train(phase == "TRAIN")
         self._terms = tuple(self.graph.objective)
@@ -168,7 +159,7 @@ class Net(nn.Module):
     @property
     def module(self) -> nn.Module:
         """The generated module, its running statistics those of the blobs now."""
-        self._refresh(self._main)
+        self._main.refresh(self.blobs)
         return self._main.module
 
     @property
@@ -257,20 +248,8 @@ class Net(nn.Module):
         whole: bool = False,
     ) -> dict[str, Tensor]:
         built = self._for(returns, inputs, names, whole)
-        self._refresh(built)
-        try:
-            result = built.module(*[inputs[name] for name in built.source.inputs])
-        except (RuntimeError, IndexError, ValueError) as error:
-            raise _explained(error, built, inputs) from error
-        return {built.source.returns[0]: result} if isinstance(result, Tensor) else result
-
-    def _refresh(self, built: _Built) -> None:
-        if not built.source.statistics:
-            return
-        version = self.blobs.version(built.source)
-        if version != built.statistics:
-            self.blobs.refresh(built.source, built.module)
-            built.statistics = version
+        built.refresh(self.blobs)
+        return built.run(inputs)
 
     def _objective(self, values: Mapping[str, Tensor]) -> Tensor:
         total: Tensor | None = None
@@ -316,7 +295,7 @@ class Net(nn.Module):
 
     def _for(
         self, returns: Callable[[Graph], Returns], inputs: Mapping[str, Tensor], names: tuple[str, ...], whole: bool
-    ) -> _Built:
+    ) -> Built:
         shapes = {name: tuple(t.shape) for name, t in inputs.items()}
         declared = self.inputs
         same = all(shape[1:] == declared[name][1:] for name, shape in shapes.items())
@@ -325,21 +304,11 @@ class Net(nn.Module):
         key = (names, whole, None if same else tuple(sorted((n, s[1:]) for n, s in shapes.items())))
         if key not in self._built:
             graph = self.graph if same else self._lower(shapes)
-            self._check_blobs(graph)
-            self._built[key] = self._bound(generate(graph, returns(graph), whole=whole))
+            check_sizes(graph, self.graph)
+            self._built[key] = Built.over(self.blobs, generate(graph, returns(graph), whole=whole), self.device)
         built = self._built[key]
         built.module.train(self.training)
         return built
-
-    def _check_blobs(self, graph: Graph) -> None:
-        for node, ours in zip(graph.nodes, self.graph.nodes, strict=True):
-            for param, own in zip(node.params, ours.params, strict=True):
-                if param.blob.shape != own.blob.shape:
-                    raise node.op.error(
-                        f"blob {param.index} has shape {own.blob.shape}, but an input of this size needs "
-                        f"{param.blob.shape}",
-                        "bottom",
-                    )
 
     def _apply(self, fn: Any, recurse: bool = True) -> Net:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -385,21 +354,15 @@ class Net(nn.Module):
                 blob.copy_(value)  # type: ignore[arg-type]
         return weights.Report({}, [], [])
 
-    def _ways(self) -> Iterator[_Built]:
+    def _ways(self) -> Iterator[Built]:
         """The module in each way that `export` writes it: folded or flat, with the net's losses or without."""
         yield self._main
         for graph, fold in ((self.graph, False), *((without_labels(self.graph), fold) for fold in (True, False))):
-            yield self._bound(generate(graph, fold=fold))
-
-    def _bound(self, source: Source) -> _Built:
-        """The module that `source` defines, over this net's tensors."""
-        module = build(source)
-        self.blobs.bind(source, module, self.device)
-        return _Built(source, module)
+            yield Built.over(self.blobs, generate(graph, fold=fold), self.device)
 
     def state(self, source: Source) -> dict[str, Tensor]:
         """The state_dict of the module that `source`, an export of this net, defines."""
-        return self._bound(source).module.state_dict()
+        return Built.over(self.blobs, source, self.device).module.state_dict()
 
     def layer_messages(self) -> Iterable[tuple[Any, list[Any]]]:
         """Each layer's message as Caffe stores it, with its blobs as arrays."""
@@ -437,16 +400,6 @@ class Net(nn.Module):
         """Close the databases that its data layers read."""
         for feed in self.feeds.values():
             feed.close()
-
-
-def _explained(error: Exception, built: _Built, inputs: Mapping[str, Tensor]) -> Exception:
-    """What torch says of the inputs, with the line of the source that met it; what is not about a line stays itself."""
-    line = failing_line(error, built.module)
-    if line is None or isinstance(error, torch.OutOfMemoryError):
-        return error
-    given = ", ".join(f"{name} {tuple(inputs[name].shape)}" for name in built.source.inputs)
-    kind = DataError if isinstance(error, IndexError) else NetError
-    return kind(f"at `{line}`: {str(error).rstrip('.')}. Received: {given}")
 
 
 def _outputs(graph: Graph) -> Returns:
