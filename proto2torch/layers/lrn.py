@@ -17,9 +17,9 @@ class LRN(Layer, type="LRN", param="lrn_param"):
     """
 
     differs = (
-        "Across channels nn.LocalResponseNorm. Within a channel a function of its own, which divides by the "
-        "window's size everywhere and ignores k, as Caffe does. Training in place is refused: Caffe reads what it "
-        "has overwritten."
+        "Across channels the formula is torch's, computed several times faster. Within a channel a function of its "
+        "own divides by the window's size everywhere and ignores k, as Caffe does. Training in place is refused: "
+        "Caffe reads what it has overwritten."
     )
 
     allows_inplace = True

@@ -12,8 +12,8 @@ class Flatten(Layer, type="Flatten", param="flatten_param"):
     """Merges the axes from `axis` to `end_axis`, both included."""
 
     differs = (
-        "In Caffe the top is the bottom's own memory, and that of Reshape, of a Concat of one bottom and of a Slice into "
-        "one top too: an in-place layer behind it is refused where the bottom is still read."
+        "In Caffe the top is the bottom's own memory, and that of Reshape, of a Concat of one bottom and of a Slice "
+        "into one top too: an in-place layer behind it is refused where the bottom is still read."
     )
 
     def shares_memory(self) -> bool:
