@@ -1,0 +1,68 @@
+"""LRN across channels against torch's own, its gradient against finite differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from proto2torch.runtime import lrn
+
+CASES = [  # size, alpha, beta, k
+    (5, 1e-1, 0.75, 1.0),
+    (3, 2.0, 0.5, 2.0),
+    (1, 1.0, 0.75, 1.0),
+    (15, 0.3, 1.25, 0.5),
+]
+
+
+def drawn(*shape):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("shape", [(2, 6, 3, 4), (3, 1, 2, 2), (1, 16, 1, 1)])
+def test_values_are_those_of_torch_and_gradients_their_derivative(case, shape):
+    size, alpha, beta, k = case
+    x = drawn(*shape).requires_grad_()
+    expected = F.local_response_norm(x, size, alpha, beta, k)
+    assert torch.allclose(lrn.across_channels_lrn(x, *case), expected, rtol=1e-12, atol=0)
+    assert torch.autograd.gradcheck(lambda v: lrn.across_channels_lrn(v, *case), x)
+
+
+def test_a_batch_is_normalised_alike_image_by_image_and_at_once(monkeypatch):
+    x, dy = drawn(4, 7, 5, 3), drawn(5, 3, 4, 7).permute(2, 3, 0, 1)  # a gradient that lies otherwise in memory
+    results = []
+    for at_once in (False, True):
+        if at_once:
+            monkeypatch.setattr(lrn, "by_image", lambda *tensors: [tensors])
+        leaf = x.clone().requires_grad_()
+        y = lrn.across_channels_lrn(leaf, 3, 0.5)
+        y.backward(dy)
+        results.append((y.detach(), leaf.grad))
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+
+
+def test_it_keeps_two_tensors_for_the_gradient():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape), lambda t: t):
+        lrn.across_channels_lrn(drawn(2, 6, 3, 4).requires_grad_(), 5)
+    assert kept == [(2, 6, 3, 4)] * 2
+
+
+def test_the_layout_is_kept():
+    x = drawn(2, 6, 3, 4).to(memory_format=torch.channels_last)
+    y = lrn.across_channels_lrn(x, 5)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, lrn.across_channels_lrn(x.contiguous(), 5))
+
+
+def test_torch_export_leaves_the_batch_free():
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return lrn.across_channels_lrn(x, 5)
+
+    batch = torch.export.Dim("batch", min=2)
+    program = torch.export.export(Net(), (drawn(2, 6, 3, 4),), dynamic_shapes=({0: batch},))
+    x = drawn(7, 6, 3, 4)
+    assert torch.allclose(program.module()(x), F.local_response_norm(x, 5, 1.0, 0.75, 1.0), rtol=1e-12, atol=0)
