@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
 from proto2torch.codegen import titles
 from proto2torch.codegen.call import Call, Parameter
@@ -16,6 +15,7 @@ from proto2torch.codegen.forward import Forward
 from proto2torch.codegen.layout import WIDTH, statement
 from proto2torch.codegen.names import LOCALS, MODULE_ATTRIBUTES, Names, class_name, identifier
 from proto2torch.codegen.parameters import generalize
+from proto2torch.codegen.rows import Row, rows_of
 from proto2torch.codegen.steps import Step
 from proto2torch.ir import fold
 from proto2torch.ir.graph import Value
@@ -207,55 +207,33 @@ class _Folder:
         return names
 
     def rows(self) -> None:
-        """Make nn.Sequential of each row of blocks in which two or more are equal."""
-        line, steps = self.line, self.steps
-        spans: list[range] = []
+        """Make nn.Sequential of each row of blocks that are equal, or whose widths grow evenly."""
+        steps = self.steps
+        found: list[Row] = []
         at = 0
         while at < len(steps):
             end = at + 1
-            while steps[at].call and line.follows(end) and steps[end].call:
+            while steps[at].call and self.line.follows(end) and steps[end].call:
                 end += 1
-            spans += _rows([step.call for step in steps[at:end] if step.call], at)
+            found += rows_of([step.call for step in steps[at:end] if step.call], at)
             at = end
-        within = {i for span in spans for i in span}
+        within = {i for row in found for i in row.span}
         others = [step.name for i, step in enumerate(steps) if i not in within and step.module is not None]
-        names = titles.rows([[steps[i].name for i in span] for span in spans], others)
-        for span, name in reversed(list(zip(spans, names, strict=True))):
-            self.steps[span.start : span.stop] = [self._row([steps[i] for i in span], name)]
+        names = titles.rows([[steps[i].name for i in row.span] for row in found], others)
+        for row, name in reversed(list(zip(found, names, strict=True))):
+            self.steps[row.span.start : row.span.stop] = [self._row([steps[i] for i in row.span], row, name)]
 
-    def _row(self, steps: Sequence[Step], name: str) -> Step:
-        given = []
-        for text, equal in groupby(step.module or "" for step in steps):
-            count = len(list(equal))
-            given.append(text if count == 1 else f"*[{text} for _ in range({count})]")
+    def _row(self, steps: Sequence[Step], row: Row, name: str) -> Step:
         parts = [(node, f".{i}{way}") for i, step in enumerate(steps) for node, way in step.parts]
         self.titles.update((value, name) for value in steps[-1].outputs)
         return replace(
             steps[0],
             name=name,
-            module=f"nn.Sequential({', '.join(given)})",
+            module=row.text,
             outputs=steps[-1].outputs,
             call=None,
             parts=tuple(parts),
         )
-
-
-def _rows(calls: Sequence[Call], first: int) -> list[range]:
-    """Of a chain of blocks the stretches of equal ones, each with a single block of another class before it.
-
-    Two equal ones between others of their class are no row.
-    """
-    found: list[range] = []
-    groups = [(call, len(list(equal))) for call, equal in groupby(calls)]
-    start = first
-    for i, (call, count) in enumerate(groups):
-        before, behind = groups[i - 1] if i else None, groups[i + 1] if i + 1 < len(groups) else None
-        kin = [other for other in (before, behind) if other and other[0].function == call.function]
-        if count > 2 or (count > 1 and not kin):
-            led = before is not None and before[1] == 1 and before[0].function != call.function
-            found.append(range(start - led, start + count))
-        start += count
-    return found
 
 
 def _is_identity(line: fold.Line, span: range) -> bool:

@@ -162,3 +162,39 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "the folder" in result.stderr and "does not exist" in result.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def repeated(tmp_path: Path) -> Path:
+    """A deploy net of sixteen convolutions, each with its normalisation, and weights for it."""
+    text = 'name: "Small" layer { name: "in" type: "Input" top: "x0" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }\n'
+    for i in range(16):
+        filler = "weight_filler { type: 'gaussian' std: 0.3 }"
+        text += (
+            f"layer {{ name: 'conv{i}' type: 'Convolution' bottom: 'x{i}' top: 'x{i + 1}' "
+            f"convolution_param {{ num_output: 3 kernel_size: 3 pad: 1 {filler} }} }}\n"
+            f"layer {{ name: 'bn{i}' type: 'BatchNorm' bottom: 'x{i + 1}' top: 'x{i + 1}' }}\n"
+            f"layer {{ name: 'relu{i}' type: 'ReLU' bottom: 'x{i + 1}' top: 'x{i + 1}' }}\n"
+        )
+    path = tmp_path / "repeated.prototxt"
+    path.write_text(text)
+    p2t.load(str(path)).save(str(tmp_path / "repeated.caffemodel"))
+    return path
+
+
+@pytest.mark.parametrize("flat", [[], ["--flat"]], ids=["folded", "flat"])
+def test_weights_fit_what_is_folded_and_what_is_flat(repeated: Path, tmp_path: Path, flat: list[str]) -> None:
+    weights = str(tmp_path / "repeated.caffemodel")
+    result = export(str(repeated), "--weights", weights, "-o", str(tmp_path / "model.py"), *flat)
+    assert result.exit_code == 0, result.stderr
+    source = (tmp_path / "model.py").read_text()
+    assert source.count("class ") == (1 if flat else 2)
+    assert source.count("nn.Conv2d(") == (16 if flat else 1)
+    found = outputs(tmp_path / "model.py", load_file(tmp_path / "model.safetensors"))
+    net = p2t.load(str(repeated), weights)
+    (expected,) = net(given()).values()
+    assert torch.equal(found, expected.detach())
+    fresh = p2t.load(str(repeated))
+    fresh.load_weights(str(tmp_path / "model.safetensors"))
+    (again,) = fresh(given()).values()
+    assert torch.equal(again, expected)
