@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from proto2torch.errors import RunError, Where
+from proto2torch.errors import Proto2TorchError, RunError, Where
 
 _LONGEST_NAME = 200  # bytes of a name that the temporary name keeps; file systems allow 255
 
@@ -24,9 +24,12 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     was at `path` stays. A symbolic link is written through; a device or a pipe is written directly.
 
     Raises:
-        RunError: the file cannot be written (a missing folder, no permission, no space left on the device).
+        Proto2TorchError: the folder does not exist, or `path` is a folder.
+        RunError: the file cannot be written (no permission, no space left on the device).
     """
     target = Path(os.path.realpath(path))
+    if target.is_dir() or not target.parent.is_dir():
+        _no_place(path, target)
     temporary: Path | None = None
     try:
         if target.exists() and not target.is_file() and not target.is_dir():
@@ -61,8 +64,6 @@ def resolve(path: str, beside: str | None) -> str:
 
 def _create_beside(target: Path) -> Path:
     """An empty file in the folder of `target`, with the permissions of the file it replaces or of a new file."""
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     name = os.fsencode(target.name)[:_LONGEST_NAME].decode(errors="ignore")
     temporary = target.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -92,8 +93,25 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(path: str) -> None:
+    """Make a folder in one that exists; one that is there already stays.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        _unwritable(path, error)
+
+
+def _no_place(path: str | os.PathLike[str], target: Path) -> NoReturn:
+    number = errno.EISDIR if target.is_dir() else errno.ENOENT
+    hint = None if target.is_dir() else f"the folder {target.parent} does not exist: create it first"
+    message = f"cannot write it: {os.strerror(number).lower()}"
+    raise Proto2TorchError(message, where=Where(file=os.fspath(path)), hint=hint)
+
+
 def _unwritable(path: str | os.PathLike[str], error: OSError) -> NoReturn:
     reason = (error.strerror or str(error)).lower()
-    folder = os.path.dirname(os.path.abspath(path))
-    hint = f"the folder {folder} does not exist: create it first" if not os.path.isdir(folder) else None
-    raise RunError(f"cannot write it: {reason}", where=Where(file=os.fspath(path)), hint=hint) from error
+    raise RunError(f"cannot write it: {reason}", where=Where(file=os.fspath(path))) from error

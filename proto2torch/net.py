@@ -26,6 +26,8 @@ from proto2torch.prototxt.read import read_net
 from proto2torch.weights import tensors
 from proto2torch.weights.random import Stream
 
+_REMEMBERED = 16  # layouts for other sizes
+
 
 def load(
     path: str | None = None,
@@ -132,6 +134,7 @@ class Net(nn.Module):
         self.feeds: dict[str, data.AnyFeed] = data.given(feeds or {}, self.definition)
         self.graph = self._lower({})
         self._built: dict[Any, Built] = {}
+        self._graphs: dict[Any, Graph] = {}
         source = generate(self.graph, fold=True)
         module = build(source)
         self.blobs = Blobs(self.graph, source, module)
@@ -298,17 +301,28 @@ class Net(nn.Module):
     ) -> Built:
         shapes = {name: tuple(t.shape) for name, t in inputs.items()}
         declared = self.inputs
+        graph = self._checked(shapes) if shapes != declared else self.graph
         same = all(shape[1:] == declared[name][1:] for name, shape in shapes.items())
         if same and not names:
             return self._main
         key = (names, whole, None if same else tuple(sorted((n, s[1:]) for n, s in shapes.items())))
         if key not in self._built:
-            graph = self.graph if same else self._lower(shapes)
-            check_sizes(graph, self.graph)
-            self._built[key] = Built.over(self.blobs, generate(graph, returns(graph), whole=whole), self.device)
+            graph = self.graph if same else graph
+            source = generate(graph, returns(graph), whole=whole)
+            self._built[key] = Built.over(self.blobs, source, self.device)
         built = self._built[key]
         built.module.train(self.training)
         return built
+
+    def _checked(self, shapes: dict[str, Shape]) -> Graph:
+        """The net laid out for inputs of other sizes, or of another batch size; what does not fit is an error."""
+        key = tuple(sorted(shapes.items()))
+        if key not in self._graphs:
+            empty = any(0 in shape for shape in shapes.values())  # there Caffe's rules divide by zero
+            graph = self.graph if empty else self._lower(shapes)
+            check_sizes(graph, self.graph)
+            self._graphs = {**dict(list(self._graphs.items())[-_REMEMBERED:]), key: graph}
+        return self._graphs[key]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Net:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from proto2torch import files
-from proto2torch.errors import RunError
+from proto2torch.errors import Proto2TorchError, RunError
 
 
 def test_a_file_is_there_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -74,13 +74,17 @@ def test_a_size_limit_of_the_system_leaves_nothing_behind(tmp_path: Path) -> Non
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no such file or directory") as raised, files.atomic(tmp_path / "no" / "w"):
+    with (
+        pytest.raises(Proto2TorchError, match="no such file or directory") as raised,
+        files.atomic(tmp_path / "no" / "w"),
+    ):
         raise AssertionError("nothing can be written there")
     assert raised.value.hint == f"the folder {tmp_path / 'no'} does not exist: create it first"
+    assert raised.value.exit_status == 2
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is a directory"), files.atomic(tmp_path):
+    with pytest.raises(Proto2TorchError, match="is a directory"), files.atomic(tmp_path):
         raise AssertionError("nothing can be written there")
 
 

@@ -205,5 +205,32 @@ def test_a_label_out_of_range_names_the_line_and_the_label() -> None:
 
 
 def test_batches_that_differ_are_an_error() -> None:
-    with pytest.raises(p2t.Proto2TorchError, match=r"Received: data \(2, 2, 8, 8\), label \(3,\)"):
+    with pytest.raises(
+        p2t.Proto2TorchError, match=r"one label for each of 2 positions.*Received: labels of shape \(3,\)"
+    ):
         p2t.load(text=LOSS, phase="TRAIN")(data=X, label=[0, 1, 2])
+
+
+PAIR = """
+layer { name: "in" type: "Input" top: "a" top: "b" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "%s" type: "%s" bottom: "a" bottom: "b" top: "y" }
+"""
+
+
+@pytest.mark.parametrize("kind", ["Eltwise", "EuclideanLoss", "Concat"])
+def test_batches_that_disagree_are_refused_and_not_broadcast(kind: str) -> None:
+    net = p2t.load(text=PAIR % (kind, kind))
+    assert "y" in net(a=torch.rand(5, 3), b=torch.rand(5, 3))
+    with pytest.raises(p2t.Proto2TorchError, match=r"\(1, 3\)"):
+        net(a=torch.rand(3, 3), b=torch.rand(1, 3))
+
+
+def test_labels_of_another_batch_are_refused() -> None:
+    text = PAIR.replace("shape { dim: 2 dim: 3 }", "shape { dim: 2 dim: 3 } shape { dim: 2 }") % ("acc", "Accuracy")
+    with pytest.raises(p2t.Proto2TorchError, match="one label for each of 3 positions"):
+        p2t.load(text=text)(a=torch.rand(3, 3), b=torch.zeros(1))
+
+
+def test_a_net_may_be_called_what_its_source_calls_torch() -> None:
+    text = NET.replace('name: "small"', 'name: "F"')
+    assert p2t.load(text=text)(X)["pool"].shape == (2, 3, 1, 1)

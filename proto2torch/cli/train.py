@@ -43,7 +43,7 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--glog", is_flag=True, help="Begin each line of the log as Caffe's lines begin.")
 @click.option("--json-log", metavar="FILE", type=options.FILE, help="Append each event to FILE, a JSON object a line.")
 @click.option("--tensorboard", metavar="DIR", type=options.FILE, help="Write the figures for TensorBoard.")
-@click.option("--records/--no-records", default=True, help="Whether to write PREFIX_run.json, _log.csv … [yes]")
+@click.option("--records/--no-records", default=True, help="Whether to write the folder PREFIX_run. [yes]")
 def train(
     solver: str,
     gpu: str | None,
@@ -69,9 +69,9 @@ def train(
     """Train as SOLVER says, with Caffe's numbers, log lines and snapshots; the log goes to stderr.
 
     Without --gpu the solver's solver_mode decides, and the CPU serves where there is no CUDA device. Ctrl-C snapshots
-    and stops after the iteration in progress; a second one stops at once. Beside the snapshots lie the nets and the
-    solver as they were trained, PREFIX_run.json with command, seed and versions, and PREFIX_log.csv with every figure
-    of the log.
+    and stops after the iteration in progress; a second one stops at once. Beside the snapshots lies the folder
+    PREFIX_run: the nets and the solver as they were trained, run.json with command, seed and versions, log.csv with
+    every figure of the log.
 
     \b
     Example:

@@ -75,6 +75,17 @@ class Folded:
     titles: Mapping[Value, str] = field(default_factory=dict)
 
 
+def foldings(steps: Sequence[Step], returned: Collection[Value], taken: Collection[str]) -> list[Folded]:
+    """The ways of writing a net that may be the shortest: flat, folded, and folded with its units. A way that cannot be
+    is left out, which spares the writing."""
+    folded = fold_steps(steps, returned, taken, with_units=False)
+    kept = [*folded.steps, *(step for block in folded.blocks for step in block.steps)]
+    ways = [folded] if 2 * len(kept) < len(steps) else [Folded(tuple(steps)), folded]
+    if sum(step.leads and step.call is None for step in kept) > fold.AROUND:
+        ways.append(fold_steps(steps, returned, taken, with_units=True))
+    return ways
+
+
 def fold_steps(steps: Sequence[Step], returned: Collection[Value], taken: Collection[str], with_units: bool) -> Folded:
     """Fold segments, then words, then rows of equal blocks; with `with_units`, before all that, single layers and what
     follows them.

@@ -20,6 +20,7 @@ from proto2torch.codegen.variables import TRUNK, Statement, assign
 from proto2torch.ir.graph import Value
 from proto2torch.layers.base import literal
 
+_SHORT = 8  # lines that read best in the names of their blobs, and hold little
 _DEEPEST = 3  # layers in one expression
 _INDENT = 8
 _PLACE = re.compile(r"ß(\d+)")  # a value in an expression until variables are known; no source has this letter
@@ -36,7 +37,8 @@ class Forward:
 
     `attributes` gives the attribute that holds a step's module, `titles` what to call a value that has a variable of
     its own; by default its blob's name. `preludes` are statements before a step, by its index;
-    `memories` the lists that hold a value for the gradient of a layer whose memory it overwrites.
+    `memories` the lists that hold a value for the gradient of a layer whose memory it overwrites. `whole_net` says that
+    nothing is folded: a short body is then written in blob names.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Forward:
         preludes: Mapping[int, Sequence[str]] | None = None,
         memories: Mapping[Value, str] | None = None,
         in_block: bool = False,
+        whole_net: bool = False,
     ) -> None:
         self.steps, self.attributes, self.returns, self.in_block = steps, attributes, list(returns), in_block
         read = [v for step in steps for v in step.inputs] + [v for _, v in returns]
@@ -66,7 +69,8 @@ class Forward:
         self._names = {v: identifier(t, "blob") for v, t in self._titles.items()}
         for _ in range(2):  # what fits on a line depends on the names, and which values have names on what fits
             self._statements = self._lay_out()
-            self._variables = assign(self._statements, self.inputs, self._titles, reserved, in_block)
+            by_blob = whole_net and len(self._statements) <= _SHORT
+            self._variables = assign(self._statements, self.inputs, self._titles, reserved, in_block, by_blob)
             self._names |= self._variables.names
 
     @property

@@ -46,7 +46,7 @@ def class_name(name: str) -> str:
     if not joined:
         return "Net"
     joined = f"Net{joined}" if joined[0].isdigit() else joined
-    return f"{joined}Net" if keyword.iskeyword(joined) else joined
+    return f"{joined}Net" if keyword.iskeyword(joined) or joined in LOCALS else joined
 
 
 class Names:

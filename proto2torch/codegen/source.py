@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from proto2torch.codegen.blocks import Folded, fold_steps
+from proto2torch.codegen.blocks import Folded, foldings
 from proto2torch.codegen.forward import Forward
 from proto2torch.codegen.inline import closure, pieces
 from proto2torch.codegen.layout import WIDTH, statement
@@ -69,12 +69,10 @@ def generate(net: Net, returns: Returns | None = None, fold: bool = False, whole
     plan = Plan(net, default_returns(net) if returns is None else list(returns), whole=whole or returns is None)
     name = class_name(net.name)
     name = f"{name}Net" if name in pieces() else name
-    written = [_source(net, plan, Folded(plan.steps), name)]
+    ways = [Folded(plan.steps)]
     if fold:
-        taken = {name, *LOCALS, *pieces()}
-        for with_units in (False, True):
-            written.append(_source(net, plan, fold_steps(plan.steps, plan.values, taken, with_units), name))
-    return min(written, key=lambda source: source.text.count("\n"))
+        ways = foldings(plan.steps, plan.values, {name, *LOCALS, *pieces()})
+    return min([_source(net, plan, way, name) for way in ways], key=lambda source: source.text.count("\n"))
 
 
 def _source(net: Net, plan: Plan, folded: Folded, name: str) -> Source:
@@ -89,6 +87,7 @@ def _source(net: Net, plan: Plan, folded: Folded, name: str) -> Source:
         folded.titles,
         plan.preludes(places),
         plan.memories,
+        whole_net=not folded.blocks,
     )
     text = _file(plan, folded, _class(net, name, plan.init(places), forward, plan.returns))
     inputs = tuple(v.blob for v in forward.inputs)

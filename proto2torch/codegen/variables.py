@@ -53,11 +53,12 @@ def assign(
     titles: Mapping[Value, str],
     reserved: set[str],
     in_block: bool,
+    by_blob: bool = False,
 ) -> Variables:
     """A variable for each value of a body, the last statement being its return.
 
     `titles` says what each value is called where it stands alone. Within a block a value that several lines read keeps
-    its own variable, and nothing is deleted: a block ends soon.
+    its own variable, and nothing is deleted: a block ends soon. With `by_blob` each blob has a variable of its own.
     """
     lines: dict[Value, list[int]] = {}
     for at, statement in enumerate(statements):
@@ -70,6 +71,8 @@ def assign(
     listed = set(last.reads) if last.text.startswith("return {") else set()  # a dict is read by blob names
     for at, statement in enumerate(statements):
         heir = _heir(statement, at, lines, of, in_block)
+        if heir is not None and by_blob and heir.values[-1].blob != statement.targets[0].blob:
+            heir = None
         if heir is not None and statement.targets[0] not in listed:
             heir.values.append(statement.targets[0])
             heir.end = max(lines.get(statement.targets[0], [at]))
@@ -78,12 +81,12 @@ def assign(
         for value in statement.targets:
             of[value] = _Variable([value], at, max(lines.get(value, [at])))
             variables.append(of[value])
-    names = _named(variables, titles, reserved, in_block)
+    names = _named(variables, titles, reserved, in_block or by_blob)
     dead: dict[int, list[str]] = {}
     set_at = {(variable.start, names[variable.values[0]]) for variable in variables}
     for variable in variables:
         name = names[variable.values[0]]
-        ends = not (in_block or variable.argument) and variable.start < variable.end < end - 2
+        ends = not (in_block or by_blob or variable.argument) and variable.start < variable.end < end - 2
         if ends and (variable.end, name) not in set_at:  # else its last line gives the name another value
             dead.setdefault(variable.end, []).append(name)
     return Variables(names, dead)

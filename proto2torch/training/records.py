@@ -30,9 +30,10 @@ _PACKAGES = ("numpy", "protobuf", "lmdb", "h5py")
 
 
 class Records(Callback):
-    """Writes `{prefix}_solver.prototxt`; `{prefix}_train.prototxt`, `{prefix}_test0.prototxt` …, the nets as they are
-    trained and tested, filtered and upgraded; `{prefix}_run.json`: command, folder, seed, device, versions, when; and
-    while the training runs `{prefix}_log.csv`, a row for each displayed figure.
+    """Writes into the folder `{prefix}_run`, whose names no file of the user's bears: `solver.prototxt`;
+    `train.prototxt`, `test0.prototxt` …, the nets as they are trained and tested, filtered and upgraded; `run.json`:
+    command, folder, seed, device, versions, when; and while the training runs `log.csv`, a row for each displayed
+    figure.
 
     A resumed training takes the rows up to its iteration over and adds its own.
     """
@@ -43,17 +44,18 @@ class Records(Callback):
         self._rows: Any = None
 
     def start(self, solver: Solver) -> None:
-        prefix = solver.prefix
+        folder = f"{solver.prefix}_run"
+        files.make_folder(folder)
         texts = {
-            f"{prefix}_solver.prototxt": dump(solver.definition.document.message),
-            f"{prefix}_train.prototxt": resolved(solver.net),
-            **{f"{prefix}_test{i}.prototxt": resolved(net) for i, net in enumerate(solver.test_nets)},
-            f"{prefix}_run.json": json.dumps(self._run(solver), indent=2) + "\n",
+            f"{folder}/solver.prototxt": dump(solver.definition.document.message),
+            f"{folder}/train.prototxt": resolved(solver.net),
+            **{f"{folder}/test{i}.prototxt": resolved(net) for i, net in enumerate(solver.test_nets)},
+            f"{folder}/run.json": json.dumps(self._run(solver), indent=2) + "\n",
         }
         for path, text in texts.items():
             with files.atomic(path) as temporary:
                 temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
-        self._open(f"{prefix}_log.csv", solver.iter)
+        self._open(f"{folder}/log.csv", solver.iter)
 
     def displayed(self, solver: Solver, event: Displayed) -> None:
         self._write(event)

@@ -6,7 +6,6 @@ belong to another layer are left out. With `snapshot_diff` a group `diff` of the
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from proto2torch.weights.stored import StoredBlob, StoredLayer, StoredWeights
 Array = np.ndarray[Any, Any]
 
 _DATA, _DIFF = "data", "diff"
-_ERRNO = re.compile(r"errno = ([0-9]+)")
 _INDEX = re.compile("0|[1-9][0-9]{0,3}")
 _MOST_COMPRESSED = 1100  # deflate makes at most 1032 bytes of one
 _FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, AttributeError)  # of h5py
@@ -69,13 +67,16 @@ def write(
 
 
 def create(path: str, fill: Callable[[Any], None]) -> None:
-    """Write an HDF5 file whole or not at all: `fill` is given the open h5py.File."""
+    """Write an HDF5 file whole or not at all: `fill` is given the open h5py.File.
+
+    It is made in memory and written as bytes: HDF5 itself does not survive a disk that fills up under it.
+    """
     with files.atomic(path) as temporary:
-        try:
-            with h5py.File(temporary, "w") as file:
-                fill(file)
-        except (OSError, RuntimeError) as error:  # the latter while it closes
-            raise _reason(error) from error
+        with h5py.File(temporary.name, "w", driver="core", backing_store=False) as file:
+            fill(file)
+            file.flush()
+            image = file.id.get_file_image()
+        temporary.write_bytes(image)
 
 
 @contextmanager
@@ -158,12 +159,6 @@ def member(group: Any, name: str) -> Any:
     if name not in group or not isinstance(group.get(name, getlink=True), h5py.HardLink):
         return None
     return group[name]
-
-
-def _reason(error: Exception) -> OSError:
-    """The system's own error in a paragraph of HDF5's."""
-    number = getattr(error, "errno", None) or int((_ERRNO.search(str(error)) or ("", "0"))[1])
-    return OSError(number, os.strerror(number)) if number else OSError(str(error).split("(")[0].strip())
 
 
 def _put(group: Any, blobs: Sequence[Array], left_out: set[int]) -> None:

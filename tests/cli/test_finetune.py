@@ -47,10 +47,10 @@ def test_a_replaced_layer_starts_anew_and_the_net_lies_beside_the_snapshots(fold
         "ip1": [(5, 6), (5,)],
         "ip2_new": [(7, 5), (7,)],
     }
-    text = (folder / "run_train.prototxt").read_text()
+    text = (folder / "run_run/train.prototxt").read_text()
     assert 'name: "ip2_new"' in text and "num_output: 7" in text and text.count("lr_mult: 10") == 2
     again = CliRunner().invoke(
-        main, ["test", "run_train.prototxt", "--weights", "run_iter_3.caffemodel", "--iterations", "1", "--strict"]
+        main, ["test", "run_run/train.prototxt", "--weights", "run_iter_3.caffemodel", "--iterations", "1", "--strict"]
     )
     assert again.exit_code == 0, again.stderr
 

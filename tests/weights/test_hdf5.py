@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from proto2torch import weights
-from proto2torch.errors import RunError, WeightsError
+from proto2torch.errors import Proto2TorchError, WeightsError
 from proto2torch.prototxt import schema
 from proto2torch.weights import hdf5
 
@@ -97,7 +97,7 @@ def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no such file or directory"):
+    with pytest.raises(Proto2TorchError, match="no such file or directory"):
         hdf5.write(str(tmp_path / "no" / "w.h5"), [])
 
 
