@@ -3,8 +3,11 @@
     scripts/bench step    a LeNet training step against the same step written by hand; at most 1.05
     scripts/bench load    ResNet-152's prototxt to a module against torchvision's resnet152(); at most 1.0
     scripts/bench memory  the peak of one inference of ResNet-152 against torchvision's; at most 1.1
+    scripts/bench update  an update of 61 million parameters against torch.optim.SGD as it comes; at most 0.2
+    scripts/bench lrn     LRN and its gradient against nn.LocalResponseNorm; at most 0.125
+    scripts/bench caffenet  a CaffeNet training step, batch 16, against the same by hand; at most 0.77
 
-Each round of the first two times both sides, one after the other, in an order that alternates; the ratio is the median
+Each round of all but memory times both sides, one after the other, in an order that alternates; the ratio is the median
 of the rounds' ratios. The first line says what machine it ran on.
 """
 
@@ -23,6 +26,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
+import bench_kernels
 import bench_memory
 import h5py
 import torch
@@ -32,8 +36,9 @@ from torch import Tensor, nn
 import proto2torch as p2t
 
 ROOT = Path(__file__).resolve().parents[1]
+CAFFENET = ROOT.parent / "shared/zoo/BVLC+caffe/models/bvlc_reference_caffenet/train_val.prototxt"
 RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/ResNet-152-deploy.prototxt"
-TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1}
+TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77}
 
 BATCHES, BATCH = 8, 64
 
@@ -105,7 +110,7 @@ def step(device: str) -> Sides:
     draw = torch.Generator().manual_seed(1701)
     images = torch.rand(BATCHES, BATCH, 1, 28, 28, generator=draw)
     labels = torch.randint(10, (BATCHES, BATCH), generator=draw)
-    solver = _solver(images, labels, device)
+    solver = _solver(LENET, images, labels, device)
     model = ByHand().to(device)
     with torch.no_grad():
         for name, blobs in solver.net.params.items():
@@ -117,14 +122,14 @@ def step(device: str) -> Sides:
     )
 
 
-def _solver(images: Tensor, labels: Tensor, device: str) -> p2t.Solver:
-    """The solver of LENET, its batches from memory."""
+def _solver(net: str, images: Tensor, labels: Tensor, device: str) -> p2t.Solver:
+    """A solver of the net, its batches from memory."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         with h5py.File(root / "data.h5", "w") as file:
             file["data"], file["label"] = images[0].numpy(), labels[0].float().numpy()
         (root / "list.txt").write_text(str(root / "data.h5"))
-        (root / "net.prototxt").write_text(LENET)
+        (root / "net.prototxt").write_text(net)
         (root / "solver.prototxt").write_text(SOLVER)
         solver = p2t.Solver(root / "solver.prototxt", device=device, log=lambda message: None)
     batches = list(zip(images.to(device), labels.float().to(device), strict=True))
@@ -187,7 +192,23 @@ def _need_resnet() -> None:
         sys.exit(f"error: {RESNET} is not there: this bench reads ResNet-152 as its authors published it")
 
 
-BENCHES = {"step": step, "load": load}  # of time; memory is measured otherwise
+def caffenet(device: str) -> Sides:
+    """A train step of CaffeNet of each side: forward, backward, update. Their dropouts draw apart."""
+    if not CAFFENET.exists():
+        sys.exit(f"error: {CAFFENET} is not there: this bench trains CaffeNet as its authors published it")
+    images, labels = torch.randn(2, 16, 3, 227, 227), torch.randint(1000, (2, 16))
+    solver = _solver(bench_kernels.caffenet_text(CAFFENET, 16), images, labels, device)
+    theirs = bench_kernels.caffenet_by_hand(images.to(device), labels.to(device))
+    return Sides(lambda: solver.step(1), theirs, 1)
+
+
+BENCHES = {
+    "step": step,
+    "load": load,
+    "update": lambda device: Sides(*bench_kernels.update(device)),
+    "lrn": lambda device: Sides(*bench_kernels.lrn(device)),
+    "caffenet": caffenet,
+}  # of time; memory is measured otherwise
 
 
 def measure(sides: Sides, rounds: int, device: str) -> list[tuple[float, float]]:
@@ -255,7 +276,7 @@ def _line(row: dict[str, object]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benches", nargs="*", metavar="BENCH", help="step, load, memory; all by default")
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(TARGETS)}; all by default")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of both sides (15)")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda:0")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
