@@ -16,7 +16,9 @@ from proto2torch.ir.graph import Value
 
 _REACH = 64  # steps; a value that is read later than this is a net's long connection, not a block's
 _LONGEST_WORD = 24
-_AROUND = 9  # lines of a class around those of its layers
+AROUND = 9
+"""The lines of a class around those of its layers."""
+
 _MOST_INPUTS = 2
 
 
@@ -102,7 +104,7 @@ class Line:
         """The lines that a class saves, roughly: a constructor for each module, a line for each step that leads."""
         steps = [self.steps[i] for i in spans[0]]
         lines = sum((step.module is not None) + (step.leads or len(step.inputs) > 1) for step in steps)
-        return len(spans) * (lines - 2) - lines - _AROUND
+        return len(spans) * (lines - 2) - lines - AROUND
 
 
 def units(line: Line) -> list[list[range]]:
