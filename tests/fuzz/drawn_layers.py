@@ -144,10 +144,31 @@ def batch_norm(d: Drawing) -> str:
 def batch_norm_and_scale(d: Drawing) -> None:
     """The pair of which a TEST net makes one module."""
     bottom = d.pick(lambda shape: len(shape) >= 2)
-    if bottom is None or not d.add("BatchNorm", [bottom], batch_norm(d)):
+    tops = d.add("BatchNorm", [bottom], batch_norm(d)) if bottom is not None else None
+    if tops:
+        d.add("Scale", tops, "scale_param { bias_term: true }" if d.chance(80) else "")
+
+
+def repeated(d: Drawing) -> None:
+    """Equal blocks one behind the other, of which an export makes a class; now and then around each a shortcut."""
+    bottom = d.pick(rank(4))
+    if bottom is None:
         return
-    last = list(d.blobs)[-1] if d.blobs[bottom].reads else bottom
-    d.add("Scale", [last], "scale_param { bias_term: true }" if d.chance(80) else "")
+    kinds = [d.choose(["Convolution", "BatchNorm", "ReLU", "Pooling", "TanH"]) for _ in range(d.integer(1, 3))]
+    width, grows, shortcut = d.integer(1, 3), d.chance(25), d.chance(30)
+    for i in range(d.integer(2, 4)):
+        before: str = bottom
+        for kind in kinds:
+            param = {
+                "Convolution": f"convolution_param {{ num_output: {width + i * grows} kernel_size: 3 pad: 1 }}",
+                "Pooling": "pooling_param { pool: MAX kernel_size: 3 stride: 1 pad: 1 }",
+            }.get(kind, "")
+            tops = d.add(kind, [bottom], param)
+            if not tops:
+                return
+            bottom = tops[0]
+        if shortcut and bottom != before and d.shape(bottom) == d.shape(before):
+            bottom = (d.add("Eltwise", [before, bottom]) or [bottom])[0]
 
 
 def scale(type: str) -> Draw:
@@ -347,11 +368,11 @@ def filter(d: Drawing) -> None:
     bottom = d.pick(lambda shape: len(shape) >= 1 and shape[0] > 1)
     if bottom is not None:
         selector = d.input((d.shape(bottom)[0],) + (1,) * d.integer(0, 1), Kind(below=2), "selector")
-        if d.blobs[selector].value.any() and d.add("Filter", [bottom, selector]):
-            kept = list(d.blobs)[-1]
-            if d.chance(60):
-                d.add("InnerProduct", [kept], "inner_product_param { num_output: 2 }")
-            d.blobs[kept].closed = d.blobs[list(d.blobs)[-1]].closed = True
+        kept = d.add("Filter", [bottom, selector]) if d.blobs[selector].value.any() else None
+        if kept:
+            behind = d.add("InnerProduct", kept, "inner_product_param { num_output: 2 }") if d.chance(60) else None
+            for name in [*kept, *(behind or [])]:
+                d.blobs[name].closed = True
 
 
 def arg_max(d: Drawing) -> None:
@@ -452,11 +473,11 @@ def infogain_loss(d: Drawing) -> None:
 
 def multinomial_loss(d: Drawing) -> None:
     bottom = scores(d, 2)
-    if bottom is not None and d.add("Softmax", [bottom], in_place=False):
-        last = list(d.blobs)[-1]
-        if d.blobs[last].value.min() > 1e-3:
-            label = d.input((d.shape(last)[0],), Kind(below=d.shape(last)[1]), "label")
-            d.add("MultinomialLogisticLoss", [last, label], "", tops(d))
+    made = d.add("Softmax", [bottom], in_place=False) if bottom is not None else None
+    if made and d.blobs[made[0]].value.min() > 1e-3:
+        shape = d.shape(made[0])
+        label = d.input((shape[0],), Kind(below=shape[1]), "label")
+        d.add("MultinomialLogisticLoss", [made[0], label], "", tops(d))
 
 
 def accuracy(d: Drawing) -> None:
@@ -556,6 +577,7 @@ LAYER: dict[str, Draw] = {
 """How a layer of each type is drawn."""
 
 COMMON: list[Draw] = [
+    repeated,
     convolution("Convolution"),
     convolution("Convolution"),
     pooling,

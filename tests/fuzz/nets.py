@@ -149,8 +149,10 @@ class Drawing:
         self.layers += 1
         return name
 
-    def add(self, type: str, bottoms: Sequence[str], param: str = "", tops: int = 1, in_place: bool = True) -> bool:
-        """Append a layer, if Caffe takes it and its values stay of a size; say whether it was appended."""
+    def add(
+        self, type: str, bottoms: Sequence[str], param: str = "", tops: int = 1, in_place: bool = True
+    ) -> list[str] | None:
+        """Append a layer and return its tops; None if Caffe does not take it or its values grow too large."""
         before = set(self.names)
         name = self.name(f"{type.lower()}{self.layers}")
         top_names = self._top_names(type, name, bottoms, tops, in_place)
@@ -164,11 +166,11 @@ class Drawing:
             made = None
         if made is None:
             self.names = before
-            return False
+            return None
         values, specs = made
         self.lines.append("layer { " + " ".join(part for part in [*body, *specs] if part) + " }")
         self._register(layer, bottoms, top_names, values)
-        return True
+        return top_names
 
     def _top_names(self, type: str, name: str, bottoms: Sequence[str], tops: int, in_place: bool) -> list[str]:
         if in_place and type in IN_PLACE and tops == 1 and self._may_overwrite(bottoms[0]) and self.chance(45):
