@@ -111,6 +111,10 @@ class SolverError(Proto2TorchError):
     """A solver definition, or a snapshot, that cannot be run or restored."""
 
 
+class UsageError(Proto2TorchError):
+    """A call of the Python interface with arguments that do not go together."""
+
+
 class DeviceError(Proto2TorchError):
     """A device that was asked for and is not there."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ from proto2torch.blobs import Blobs, LearnedBlob
 from proto2torch.built import Built, check_sizes
 from proto2torch.codegen.build import build
 from proto2torch.codegen.source import Returns, Source, default_returns, generate
-from proto2torch.errors import NetError, WeightsError, Where, did_you_mean
+from proto2torch.errors import DeviceError, NetError, UsageError, WeightsError, Where, did_you_mean
 from proto2torch.ir.deploy import without_labels
 from proto2torch.ir.graph import Net as Graph
 from proto2torch.ir.graph import Shape, Value
@@ -30,8 +32,8 @@ _REMEMBERED = 16  # layouts for other sizes
 
 
 def load(
-    path: str | None = None,
-    weights: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
     *,
     text: str | None = None,
     phase: str = "TEST",
@@ -64,8 +66,10 @@ def load(
     Proto2TorchError
         For whatever is wrong with the file, the net or the weights.
     """
+    if (path is None) == (text is None):
+        raise UsageError(f"takes a path or a text. Received: {'neither' if path is None else 'both'}")
     net = load_definition(
-        read_net(path, text=text),
+        read_net(None if path is None else os.fspath(path), text=text),
         phase=phase,
         level=level,
         stages=stages,
@@ -74,7 +78,7 @@ def load(
         feeds=feeds,
     )
     if weights is not None:
-        net.load_weights(weights)
+        net.load_weights(os.fspath(weights))
     return net
 
 
@@ -90,10 +94,23 @@ def load_definition(
     feeds: Mapping[str, Any] | None = None,
 ) -> Net:
     """The net of a definition that has been read; its fillers draw from `stream`."""
+    if phase not in ("TRAIN", "TEST"):
+        raise UsageError(f"phase must be 'TRAIN' or 'TEST'. Received: {phase!r}")
+    if isinstance(stages, str):
+        raise UsageError(f"stages must be a sequence of names. Received: {stages!r}", hint=f"stages=[{stages!r}]")
     selected = filters.select(definition, phase, level, stages)
     registry = python_layers.registry() if allow_python_layers else REGISTRY
     stream = stream or Stream(None)
-    return Net(selected, phase, torch.device(device), stream, whole=definition, registry=registry, feeds=feeds)
+    return Net(selected, phase, _device(device), stream, whole=definition, registry=registry, feeds=feeds)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    """The device, tried out: torch itself says that one is missing only when memory is asked for."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"the device {str(device)!r} cannot be used: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -266,7 +283,10 @@ class Net(nn.Module):
         names = list(self.inputs)
         if args and len(args) != len(names):
             raise NetError(f"takes {len(names)} inputs, {', '.join(names)}. Received: {len(args)} by position")
-        given = {**dict(zip(names, args, strict=False)), **given}
+        twice = [name for name, _ in zip(names, args, strict=False) if name in given]
+        if twice:
+            raise NetError(f"an input is given by position or by name. Received twice: {', '.join(twice)}")
+        given |= dict(zip(names, args, strict=False))
         for name in given:
             if name not in names:
                 raise NetError(f"the net has no input {name!r}", hint=did_you_mean(name, names) or f"inputs: {names}")
@@ -277,11 +297,17 @@ class Net(nn.Module):
         missing = [name for name in names if name not in given]
         if missing:
             raise NetError(f"needs every input. Missing: {', '.join(missing)}")
-        return {name: self._tensor(value) for name, value in given.items()}
+        return {name: self._tensor(name, value) for name, value in given.items()}
 
-    def _tensor(self, value: Any) -> Tensor:
-        """An input on the net's device, in its parameters' type."""
-        tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+    def _tensor(self, name: str, value: Any) -> Tensor:
+        """An input on the net's device, in its parameters' type; arrays of any strides and byte order."""
+        if isinstance(value, Tensor):
+            tensor = value
+        else:
+            array = np.asarray(value)
+            if array.dtype.kind not in "biuf":
+                raise NetError(f"input {name!r} must be numbers. Received: {type(value).__name__} of {array.dtype}")
+            tensor = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
         return tensor.to(self.device, self.dtype, non_blocking=True)
 
     # Laying it out
@@ -334,13 +360,17 @@ class Net(nn.Module):
 
     # Weights
 
-    def load_weights(self, source: str | Mapping[str, Sequence[Any]], strict: bool = False) -> weights.Report:
+    def load_weights(
+        self, source: str | os.PathLike[str] | Mapping[str, Sequence[Any]], strict: bool = False
+    ) -> weights.Report:
         """Load blobs by layer name from a .caffemodel or .caffemodel.h5, or from {layer: [arrays]}; a .safetensors that
         `save` wrote goes back by its own keys.
 
         Returns the report of what matched, what was left as it was and what was not used; with `strict` the latter two
         are errors. Raises WeightsError with every blob that does not fit; then nothing has been loaded.
         """
+        if not isinstance(source, Mapping):
+            source = os.fspath(source)
         if isinstance(source, str) and source.endswith(".safetensors"):
             return self._load_state(source)
         stored = weights.read_stored(source)
@@ -387,10 +417,10 @@ class Net(nn.Module):
             message.phase = ("TRAIN", "TEST").index(node.op.phase)
             yield message, [blob.to_caffe(blob.tensor) for blob in self.blobs.of(node)]
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write .caffemodel, .caffemodel.h5 or .safetensors, by the ending of `path`."""
         shared = [(node.name, p.index) for node in self.graph.nodes for p in node.params if p.owner]
-        weights.save(path, self.name, self.layer_messages(), self.module.state_dict(), shared)
+        weights.save(os.fspath(path), self.name, self.layer_messages(), self.module.state_dict(), shared)
 
     def share(self, other: Net) -> None:
         """Use `other`'s tensors for every layer of the same name: a test net's way to its train net's weights. Of

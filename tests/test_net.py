@@ -205,9 +205,7 @@ def test_a_label_out_of_range_names_the_line_and_the_label() -> None:
 
 
 def test_batches_that_differ_are_an_error() -> None:
-    with pytest.raises(
-        p2t.Proto2TorchError, match=r"one label for each of 2 positions.*Received: labels of shape \(3,\)"
-    ):
+    with pytest.raises(p2t.Proto2TorchError, match=r"the same first extent\. Received: \(2, 4\) and \(3,\)"):
         p2t.load(text=LOSS, phase="TRAIN")(data=X, label=[0, 1, 2])
 
 
@@ -234,3 +232,45 @@ def test_labels_of_another_batch_are_refused() -> None:
 def test_a_net_may_be_called_what_its_source_calls_torch() -> None:
     text = NET.replace('name: "small"', 'name: "F"')
     assert p2t.load(text=text)(X)["pool"].shape == (2, 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({}, "takes a path or a text. Received: neither"),
+        ({"path": "net.prototxt", "text": NET}, "Received: both"),
+        ({"text": NET, "phase": "train"}, "'TRAIN' or 'TEST'. Received: 'train'"),
+        ({"text": NET, "stages": "a,b"}, "a sequence of names. Received: 'a,b'"),
+        ({"text": NET, "device": "gpu"}, "the device 'gpu' cannot be used"),
+        ({"text": NET, "device": "cuda:7"}, "the device 'cuda:7' cannot be used"),
+    ],
+)
+def test_wrong_loads(how: dict[str, Any], message: str) -> None:
+    if "cuda" in how.get("device", "") and torch.cuda.device_count() > 7:
+        how = {**how, "device": "cuda:99"}
+    with pytest.raises(p2t.Proto2TorchError) as caught:
+        p2t.load(**how)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("give", [lambda x: x[::-1].copy()[::-1], lambda x: x.astype(">f4"), lambda x: x.tolist()])
+def test_arrays_of_any_layout(net: Any, give: Any) -> None:
+    torch.testing.assert_close(net(give(X.numpy()))["pool"], by_hand(weights(), X)["pool"])
+
+
+@pytest.mark.parametrize("value", ["x", None, [["a"]]])
+def test_inputs_that_are_no_numbers(net: Any, value: Any) -> None:
+    with pytest.raises(p2t.Proto2TorchError, match="input 'data' must be numbers"):
+        net(data=value)
+
+
+def test_an_input_given_twice(net: Any) -> None:
+    with pytest.raises(p2t.Proto2TorchError, match="Received twice: data"):
+        net(X, data=X)
+
+
+def test_paths_are_paths(net: Any, tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(NET)
+    net.save(tmp_path / "w.caffemodel")
+    again = p2t.load(tmp_path / "net.prototxt", tmp_path / "w.caffemodel")
+    assert torch.equal(again(X)["pool"], net(X)["pool"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proto2torch.errors import Proto2TorchError, RunError
 from proto2torch.training.signals import Signals
 from proto2torch.training.solver import Solver
 
@@ -19,5 +20,9 @@ def train(
             solver.log(f"Resuming from {restore}")
             solver.restore(restore)
         solver.log("Starting Optimization")
-        solver.solve()
+        try:
+            solver.solve()
+        except Proto2TorchError as error:
+            error.exit_status = RunError.exit_status  # the work had begun
+            raise
         solver.log("Optimization Done.")
