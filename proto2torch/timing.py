@@ -108,7 +108,8 @@ def alone(definition: LayerDefinition, given: dict[str, Tensor], net: Net) -> Ne
     """A net of one layer, its bottoms the net's inputs, with the weights that fillers give."""
     layers = [_input(name, value) for name, value in given.items()]
     one = NetDefinition("alone", (*layers, definition), source=definition.source)
-    return load_definition(one, phase=net.phase, device=net.device)
+    allowed = definition.type == "Python"  # as `net` runs it
+    return load_definition(one, phase=net.phase, device=net.device, allow_python_layers=allowed)
 
 
 def _input(name: str, value: Tensor) -> LayerDefinition:

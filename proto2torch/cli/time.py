@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 @options.state
 @options.layers
 @options.precision
+@options.python_layers
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, milliseconds by layer and in all.")
 def time(
-    net: str, iterations: int, phase: str, gpu: str | None, level: int | None, stage: str, precision: str, as_json: bool
+    net: str,
+    iterations: int,
+    phase: str,
+    gpu: str | None,
+    level: int | None,
+    stage: str,
+    precision: str,
+    allow_python_layers: bool,
+    as_json: bool,
 ) -> None:
     """Time NET on its own data, or on random inputs: mean milliseconds, as `caffe time` prints them.
 
@@ -41,7 +50,8 @@ def time(
     from proto2torch.timing import lines, measure
 
     choose(precision)
-    built = load(net, phase=phase.upper(), level=level or 0, stages=options.stages(stage), device=device)
+    state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
+    built = load(net, device=device, allow_python_layers=allow_python_layers, **state)
     for note in built.notes:
         say(note)
     with progress(iterations, "time") as advance:

@@ -93,6 +93,7 @@ COMMANDS = {
     "classify": ("classify", "images.prototxt", WEIGHTS, "image.png"),
     "pixels": ("pixels", "images.prototxt"),
     "export": ("export", "net.prototxt", "--weights", WEIGHTS, "-o", "model.py"),
+    "time": ("time", "net.prototxt", "--iterations", "1"),
     "verify": ("verify", "net.prototxt", WEIGHTS, "--against", "a.npz"),
 }
 
@@ -109,6 +110,12 @@ def test_train_test_features_and_export_run_them(module: str, tmp_path: Path) ->
     assert features.exit_code == 0, features.stderr
     ramp = np.array([1, 2, 3, 4]).reshape(2, 1, 1, 2).repeat(3, 1)
     np.testing.assert_allclose(np.load("f.npy").reshape(ramp.shape), 2 * scale * ramp, rtol=1e-6)
+
+
+@pytest.mark.parametrize("command", ["pixels", "time"])
+def test_what_only_builds_a_net_builds_them(module: str, command: str) -> None:
+    result = run(*COMMANDS[command], "--allow-python-layers")
+    assert result.exit_code == 0, result.stderr
 
 
 def test_what_is_exported_runs_them_too(module: str, tmp_path: Path) -> None:
