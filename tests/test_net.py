@@ -274,3 +274,17 @@ def test_paths_are_paths(net: Any, tmp_path: Path) -> None:
     net.save(tmp_path / "w.caffemodel")
     again = p2t.load(tmp_path / "net.prototxt", tmp_path / "w.caffemodel")
     assert torch.equal(again(X)["pool"], net(X)["pool"])
+
+
+def test_layers_that_count_run_for_every_size_of_the_input() -> None:
+    net = p2t.load(
+        text="""layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 1 dim: 3 dim: 3 } } }
+        layer { name: "bn" type: "BatchNorm" bottom: "x" top: "bn" }
+        layer { name: "quiet" type: "Silence" bottom: "bn" }
+        layer { name: "out" type: "AbsVal" bottom: "x" top: "out" }""",
+        phase="TRAIN",
+    )
+    for size, sums in ((3, (2.0, 1.0)), (5, (2 * 0.999 + 2, 1.999))):
+        net(x=torch.full((2, 1, size, size), 2.0))
+        mean, _, count = (blob.data for blob in net.params["bn"])
+        assert (float(mean), float(count)) == pytest.approx(sums)
