@@ -189,7 +189,11 @@ def test_what_is_shared_by_name_stays_outside() -> None:
 def test_folded_files_are_as_a_formatter_leaves_them(text: str, tmp_path: Path) -> None:
     file = tmp_path / "model.py"
     file.write_text(source_of(text))
-    for tool in (["ruff", "check", "--isolated"], ["ruff", "format", "--check", "--isolated"], ["mypy", "--follow-imports=skip"]):
+    for tool in (
+        ["ruff", "check", "--isolated"],
+        ["ruff", "format", "--check", "--isolated"],
+        ["mypy", "--follow-imports=skip"],
+    ):
         done = subprocess.run(
             [sys.executable, "-m", *tool, str(file)], capture_output=True, text=True, check=False, cwd=tmp_path
         )
