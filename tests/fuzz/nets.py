@@ -215,7 +215,8 @@ class Drawing:
             values, spec = self._parameter(layer.message.type, name, i, shape)
             layer.blobs.append(values)
             specs.append(spec)
-        y = layer.forward(*x)
+        with np.errstate(all="ignore"):
+            y = layer.forward(*x)
         tops = [np.asarray(a) for a in (y if isinstance(y, tuple) else (y,))]
         for a in tops:
             if a.size and not np.abs(a).max() <= FARTHEST:

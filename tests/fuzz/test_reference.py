@@ -11,7 +11,8 @@ import pytest
 from google.protobuf import text_format
 
 from proto2torch.prototxt.schema import message_class
-from tests.fuzz.reference import LAYERS, Layer
+
+from .reference import LAYERS, Layer
 
 FOLDER = Path(__file__).parents[1] / "golden" / "data" / "layers"
 CASES = sorted(FOLDER.glob("*/*.prototxt"))
