@@ -20,9 +20,9 @@ from proto2torch.errors import DeviceError, NetError, UsageError, WeightsError, 
 from proto2torch.ir.deploy import without_labels
 from proto2torch.ir.graph import Net as Graph
 from proto2torch.ir.graph import Shape, Value
-from proto2torch.ir.lower import lower
+from proto2torch.ir.lower import lower, with_splits
 from proto2torch.layers import REGISTRY
-from proto2torch.prototxt import filters, splits
+from proto2torch.prototxt import filters
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 from proto2torch.prototxt.read import read_net
 from proto2torch.weights import tensors
@@ -147,8 +147,8 @@ class Net(nn.Module):
         if device.type == "cuda":
             precision.as_caffe()
         self.selected = selected
-        self.definition = splits.insert(selected, whole)
-        self.feeds: dict[str, data.AnyFeed] = data.given(feeds or {}, self.definition)
+        self.feeds: dict[str, data.AnyFeed] = data.given(feeds or {}, selected)
+        self.definition = with_splits(selected, whole, phase, registry, self._data_shapes)
         self.graph = self._lower({})
         self._built: dict[Any, Built] = {}
         self._graphs: dict[Any, Graph] = {}

@@ -8,9 +8,9 @@ from typing import Any
 from proto2torch import data
 from proto2torch.checking.findings import Findings
 from proto2torch.ir.graph import Net, Node, Param, Shape, Value
-from proto2torch.ir.lower import lower
+from proto2torch.ir.lower import lower, with_splits
 from proto2torch.layers import REGISTRY
-from proto2torch.prototxt import filters, splits
+from proto2torch.prototxt import filters
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 
 _WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN")
@@ -33,7 +33,7 @@ def check(
     graph = None
     with findings.gathering():
         selected = filters.select(whole, phase, level, stages)
-        graph = lower(splits.insert(selected, whole), phase, REGISTRY, _shapes, {})
+        graph = lower(with_splits(selected, whole, phase, REGISTRY, _shapes), phase, REGISTRY, _shapes, {})
     if graph is None:
         return None
     for note in graph.notes:

@@ -10,9 +10,9 @@ from proto2torch.codegen.source import Source, generate
 from proto2torch.ir import given
 from proto2torch.ir.deploy import without_files, without_labels
 from proto2torch.ir.graph import Net, Shape
-from proto2torch.ir.lower import DataShapes, lower
+from proto2torch.ir.lower import DataShapes, lower, with_splits
 from proto2torch.layers import REGISTRY
-from proto2torch.prototxt import filters, splits
+from proto2torch.prototxt import filters
 from proto2torch.prototxt.document import NetDefinition
 
 
@@ -37,8 +37,9 @@ def export(
     the file or `data_shapes` says.
     """
     shapes = shapes or {}
-    selected = splits.insert(filters.select(definition, phase, level, stages), definition)
-    lowered = lower(selected, phase, registry, given.before(shapes, data_shapes), shapes)
+    selected = filters.select(definition, phase, level, stages)
+    known = given.before(shapes, data_shapes)
+    lowered = lower(with_splits(selected, definition, phase, registry, known), phase, registry, known, shapes)
     given.check_known(shapes, lowered)
     graph = without_files(lowered)
     if phase == "TEST" and not keep_labels:

@@ -15,7 +15,7 @@ from proto2torch.ir.backward import Backward, mark_backward
 from proto2torch.ir.graph import AUTOMATIC, Net, Node, Shape, Value
 from proto2torch.ir.memory import shared
 from proto2torch.ir.sharing import Sharing
-from proto2torch.prototxt import forks
+from proto2torch.prototxt import forks, splits
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 
 DataShapes = Callable[[LayerDefinition, str], Sequence[Shape]]
@@ -51,6 +51,28 @@ def lower(
     return finished
 
 
+def with_splits(
+    selected: NetDefinition,
+    whole: NetDefinition | None,
+    phase: str,
+    registry: Mapping[str, Any],
+    data_shapes: DataShapes,
+) -> NetDefinition:
+    """A filtered net with Caffe's Split layers, ready for `lower`.
+
+    Raises what is wrong with how its layers are wired, and together with it what is wrong with the layers themselves,
+    as far as their shapes are known.
+    """
+    try:
+        return splits.insert(selected, whole)
+    except Proto2TorchError as error:
+        lowering = _Lowering(phase, registry, data_shapes, {})
+        for definition in selected.layers:
+            lowering.layer(definition)
+        raise_problems([*getattr(error, "problems", [error]), *lowering.problems])
+        raise
+
+
 class _Lowering:
     def __init__(
         self, phase: str, registry: Mapping[str, Any], data_shapes: DataShapes, input_shapes: Mapping[str, Shape]
@@ -69,7 +91,7 @@ class _Lowering:
         message = definition.message
         try:
             op = self._op(definition)
-            inputs = [self.blobs[name] for name in message.bottom]
+            inputs = [self.blobs.get(name) for name in message.bottom]
             known = [value for value in inputs if value is not None]
             if len(known) < len(inputs):
                 raise _Unknown

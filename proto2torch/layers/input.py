@@ -26,6 +26,9 @@ class Input(Layer, type="Input", param="input_param"):
                 "shape",
                 None if given else "input_param { shape { dim: 1 dim: 3 dim: 224 dim: 224 } }",
             )
+        for i, shape in enumerate(given):
+            if any(extent < 0 for extent in shape):
+                raise self.error(f"an extent cannot be negative. Received: {shape}", f"shape[{i}].dim")
         return given * self.tops if len(given) == 1 else given
 
     def code(self, node: Node) -> Code:

@@ -28,7 +28,7 @@ V1 = 'layers { name: "l" type: RELU bottom: "x" top: "y" }\n'
     ),
     Row("33 axes", "32 axes", data("x", "1 " * 33), "x"),
     Row("2^31 elements", "2^31 - 1", data("x", "65536 65536"), "x"),
-    Row("a negative extent", "none negative", data("x", "-1"), "x"),
+    Row("a negative extent", "an extent cannot be negative", data("x", "-1"), "x"),
     Row(
         "include and exclude",
         "include rules or exclude rules. Received: both",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import proto2torch as p2t
 from proto2torch.errors import NetError, Problems, Proto2TorchError, UnsupportedError
 from proto2torch.ir.graph import Net
 from proto2torch.ir.lower import lower
@@ -142,6 +143,13 @@ def test_a_net_of_500_layers_shows_all_its_errors_within_a_second() -> None:
     assert time.process_time() - start < 1
     assert len(caught.value.problems) == 250
     assert [p.line for p in caught.value.problems[:3]] == [3, 7, 11]
+
+
+def test_wiring_and_layers_are_found_wrong_in_one_run() -> None:
+    conv = 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { kernel_size: 3 } }\n'
+    with pytest.raises(Problems) as caught:
+        p2t.load(text=INPUT.replace("dim: 8 }", "dim: -1 }") + conv + ip("a", "nowhere"))
+    assert [p.line for p in caught.value.problems] == [1, 2, 3]
 
 
 def test_what_reads_a_failed_layer_says_nothing_more() -> None:
