@@ -20,12 +20,14 @@ class LearnedBlob:
     """One learnable blob: Caffe's order and shape outside, torch's inside.
 
     `tensor` is the torch Parameter, or for BatchNorm's statistics the buffer; `data` and `grad` are views of it and of
-    its gradient in Caffe's stored shape, so that writing into `data` changes the net.
+    its gradient in Caffe's stored shape, so that writing into `data` changes the net. Where the blob is shared, the
+    tensor has the layout of its owner.
     """
 
-    def __init__(self, layer: str, param: Param, holder: nn.Module, leaf: str) -> None:
+    def __init__(self, layer: str, param: Param, holder: nn.Module, leaf: str, owner: Param | None = None) -> None:
         self.layer, self.index, self.param = layer, param.index, param
         self.holder, self.leaf = holder, leaf
+        self._stored = (owner or param).blob
 
     @property
     def tensor(self) -> Tensor:
@@ -59,7 +61,7 @@ class LearnedBlob:
 
     def in_caffe_shape(self, tensor: Tensor) -> Tensor:
         """A tensor of torch's layout (the blob, its gradient or its history) as a view in Caffe's shape."""
-        return (tensor.t() if self.param.blob.transposed else tensor).reshape(self.shape)
+        return (tensor.t() if self._stored.transposed else tensor).reshape(self.shape)
 
     def to_caffe(self, tensor: Tensor) -> Any:
         """The same as a contiguous float32 numpy array."""
@@ -68,8 +70,8 @@ class LearnedBlob:
     def from_caffe(self, array: Any) -> Tensor:
         """A tensor of torch's layout, device and dtype from an array in Caffe's shape."""
         like = self.tensor
-        given = torch.as_tensor(array).to(device=like.device, dtype=like.dtype)
-        return given.t().reshape(like.shape) if self.param.blob.transposed else given.reshape(like.shape)
+        given = torch.as_tensor(array).to(device=like.device, dtype=like.dtype).reshape(self._stored.shape)
+        return (given.t() if self._stored.transposed else given).reshape(like.shape)
 
     def __repr__(self) -> str:
         return f"<blob {self.index} of layer {self.layer!r}, shape {self.shape}>"
@@ -128,7 +130,7 @@ class Blobs(nn.Module):
 
     def _view(self, layer: str, param: Param) -> LearnedBlob:
         owner = self.at(param.node, param.index)
-        return LearnedBlob(layer, param, owner.holder, owner.leaf) if param.owner else owner
+        return LearnedBlob(layer, param, owner.holder, owner.leaf, owner.param) if param.owner else owner
 
     def allocate(self, at: tuple[int, int], device: torch.device) -> Tensor:
         """Give a blob memory, zeroed, and return it in Caffe's shape for a filler to write."""
