@@ -184,14 +184,16 @@ def _needed(net: Net, values: Sequence[Value], acting: set[int]) -> set[int]:
 def _homes(net: Net, codes: dict[int, Code]) -> dict[int, int]:
     """For each node with a module the node whose module it calls: its own, or the one it shares every blob with."""
     homes = {}
+    params = {(p.node, p.index): p for node in net.nodes for p in node.params}
     for node in net.nodes:
         module = codes[node.index].module
         if module is None:
             continue
         owners = {p.owner[0] if p.owner else node.index for p in node.params}
         shared = owners.pop() if len(owners) == 1 else node.index
-        whole = all(p.owner == (shared, p.index) for p in node.params) and not codes[node.index].stateful
-        homes[node.index] = shared if shared != node.index and whole and codes[shared].module == module else node.index
+        whole = all(p.owner == (shared, p.index) and _same_layout(p, params[p.owner]) for p in node.params)
+        alike = whole and not codes[node.index].stateful and codes[shared].module == module
+        homes[node.index] = shared if shared != node.index and alike else node.index
     return homes
 
 
@@ -207,7 +209,7 @@ def _tied(net: Net, homes: dict[int, int]) -> set[int]:
 
 def _reserved(codes: Mapping[int, Code]) -> set[str]:
     """Names that no local may take."""
-    return set(LOCALS) | {name for code in codes.values() for name in called(code.forward or "")} | {"math"}
+    return {*LOCALS, *called("\n".join(code.forward or "" for code in codes.values())), "math"}
 
 
 def _same_layout(param: Param, owner: Param) -> bool:
