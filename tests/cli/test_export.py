@@ -36,10 +36,10 @@ class LeNet(nn.Module):
         self.ip2 = nn.Linear(500, 10)
 
     def forward(self, data):
-        x = F.max_pool2d(self.conv1(data), 2)  # pool1
-        x = F.max_pool2d(self.conv2(x), 2)  # pool2
-        x = F.relu(self.ip1(x.flatten(1)))
-        return self.ip2(x)
+        pool1 = F.max_pool2d(self.conv1(data), 2)
+        pool2 = F.max_pool2d(self.conv2(pool1), 2)
+        ip1 = F.relu(self.ip1(pool2.flatten(1)))
+        return self.ip2(ip1)
 '''
 
 DEPLOY = """
