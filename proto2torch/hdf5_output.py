@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from proto2torch.errors import RunError
+from proto2torch.errors import Proto2TorchError, RunError, Where
 from proto2torch.ir.graph import Net, Node, Value
 from proto2torch.layers.hdf5_output import four
 from proto2torch.weights import hdf5
@@ -26,11 +26,13 @@ class Output:
         """Empty the file before anything is computed.
 
         Raises:
-            RunError: it has its batch already, or it cannot be written.
+            RunError: it has its batch already.
+            Proto2TorchError: it cannot be written; a RunError where there is no permission or no space.
         """
         if self._written:
             hint = "`features` gives the blobs of any number of batches"
-            raise self._error(f"{self.path!r} has one batch, and no place for that of a second forward", hint)
+            message = f"{self.path!r} has one batch, and no place for that of a second forward"
+            raise RunError(message, where=self._where, hint=hint)
         self._create({})
 
     def write(self, values: Mapping[str, Tensor]) -> None:
@@ -47,11 +49,12 @@ class Output:
 
         try:
             hdf5.create(self.path, fill)
-        except RunError as error:
-            raise self._error(f"{self.path!r}: {error.message}", error.hint) from error
+        except Proto2TorchError as error:
+            raise type(error)(f"{self.path!r}: {error.message}", where=self._where, hint=error.hint) from error
 
-    def _error(self, message: str, hint: str | None) -> RunError:
-        return RunError(message, where=self._node.definition.where("hdf5_output_param.file_name"), hint=hint)
+    @property
+    def _where(self) -> Where:
+        return self._node.definition.where("hdf5_output_param.file_name")
 
 
 def of(net: Net) -> list[Output]:

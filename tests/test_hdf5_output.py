@@ -15,7 +15,7 @@ import proto2torch as p2t
 from proto2torch.cli import main
 from proto2torch.codegen.build import build
 from proto2torch.codegen.export import export
-from proto2torch.errors import NetError, RunError
+from proto2torch.errors import NetError, Proto2TorchError, RunError
 from proto2torch.prototxt.read import read_net
 
 
@@ -104,9 +104,9 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" }"""
 @pytest.mark.parametrize("file", ["no/such/out.h5", "."])
 def test_a_file_that_cannot_be_written_is_an_error_before_anything_is_read(file: str, folder: Path) -> None:
     net = p2t.load(text=net_text(file))
-    with pytest.raises(RunError, match=r"layer 'out' \(HDF5Output\): '.*': cannot write it: ") as caught:
+    with pytest.raises(Proto2TorchError, match=r"layer 'out' \(HDF5Output\): '.*': cannot write it: ") as caught:
         net()
-    assert caught.value.line == 5
+    assert (caught.value.line, caught.value.exit_status) == (5, 2)
     assert os.listdir(folder) == []
 
 
