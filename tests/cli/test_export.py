@@ -159,7 +159,7 @@ def test_a_solver_is_not_exported_yet() -> None:
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     result = export(NET, "-o", str(tmp_path / "none/model.py"))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "the folder" in result.stderr and "does not exist" in result.stderr
     assert os.listdir(tmp_path) == []
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from proto2torch.errors import NetError
+from proto2torch.errors import DataError, NetError
 
 from .nets import Case, forward_line, run
 
@@ -109,7 +109,7 @@ def test_batch_reindex_repeats_and_drops_items() -> None:
 def test_batch_reindex_refuses_what_is_no_index() -> None:
     with pytest.raises(NetError, match="needs items, and indices of one axis"):
         Case("BatchReindex", "", (X.shape, (4, 1))).graph()
-    with pytest.raises(IndexError):
+    with pytest.raises(DataError, match="index out of range"):
         run(Case("BatchReindex", "", (X.shape, (1,))), X, np.array([-1.0]))
 
 
