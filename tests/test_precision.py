@@ -12,10 +12,12 @@ from proto2torch import precision
 
 @pytest.fixture(autouse=True)
 def unchosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = torch.backends.cudnn.conv.fp32_precision
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    before = [products.fp32_precision for products in backends]
     monkeypatch.setattr(precision, "_chosen", None)
     yield
-    torch.backends.cudnn.conv.fp32_precision = before
+    for products, kept in zip(backends, before, strict=True):
+        products.fp32_precision = kept
 
 
 def test_a_net_on_cuda_keeps_float32() -> None:

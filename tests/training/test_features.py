@@ -15,7 +15,7 @@ import torch
 import proto2torch as p2t
 from proto2torch.data.datum import parse
 from proto2torch.data.records import open_records
-from proto2torch.errors import DataError, RunError
+from proto2torch.errors import DataError, Proto2TorchError
 from proto2torch.training import feature_files, mat
 from proto2torch.training.features import extract, own
 from proto2torch.training.spool import Spool
@@ -130,7 +130,7 @@ def test_names_that_cannot_be(paths: list[str], message: str) -> None:
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="cannot write it"):
+    with pytest.raises(Proto2TorchError, match="cannot write it"):
         write([str(tmp_path / "no/f.npy")], ["fc"])
 
 

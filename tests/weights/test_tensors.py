@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from proto2torch import weights
-from proto2torch.errors import RunError, WeightsError
+from proto2torch.errors import Proto2TorchError, WeightsError
 from proto2torch.weights import tensors
 
 
@@ -34,5 +34,5 @@ def test_what_is_no_safetensors_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no such file or directory"):
+    with pytest.raises(Proto2TorchError, match="no such file or directory"):
         tensors.write(str(tmp_path / "no" / "w.safetensors"), {"a": torch.zeros(1)})
