@@ -77,13 +77,14 @@ def batch(number: int, figures: Figures) -> None:
     )
     @given(case=cases())
     def drawn(case: Case) -> None:
+        tried.append(case)
         figures.add(case, check(case))
 
+    tried: list[Case] = []
     try:
         drawn()
     except Exception as error:
-        notes = "\n".join(getattr(error, "__notes__", []))
-        figures.failures.append(f"seed {number}: {type(error).__name__}: {error}\n{notes}")
+        figures.failures.append(f"seed {number}: {type(error).__name__}: {error}\n{tried[-1]!r}")
         print(figures.failures[-1], flush=True)
 
 
