@@ -84,6 +84,7 @@ class _Lowering:
         self.blobs: dict[str, Value | None] = {}  # the last version of each blob; None where a layer failed
         self.taken: set[str] = set()  # the names of all blobs, later ones too
         self.read: set[Value] = set()
+        self.weighted: set[Value] = set()  # what has a weight in the objective
         self.sharing = Sharing()
 
     def layer(self, definition: LayerDefinition) -> None:
@@ -139,6 +140,7 @@ class _Lowering:
         index = len(self.nodes)
         params = self.sharing.params(index, op, op.blobs(*shapes))
         weights = _loss_weights(op, len(outputs))
+        self.weighted.update(v for v, weight in zip(outputs, weights, strict=True) if weight)
         self.read.update(inputs)
         self.nodes.append(Node(index, op, inputs, outputs, params, weights, (False,) * len(inputs), False))
 
@@ -150,6 +152,13 @@ class _Lowering:
             inplace = i < len(inputs) and inputs[i].blob == name
             if inplace and not op.allows_inplace:
                 raise op.error(f"{op.type} cannot work in place: give its top another name than {name!r}", f"top[{i}]")
+            if inplace and inputs[i] in self.weighted:
+                raise op.refuse(
+                    f"{op.type} works in place on {name!r}, which has a weight in the objective: Caffe adds what it was, "
+                    "and takes the gradient of what it becomes",
+                    f"top[{i}]",
+                    "give its top another name",
+                )
             before = self.blobs.get(name)
             value = Value(name, before.version + 1 if before else 0, shape)
             outputs.append(value)
