@@ -14,7 +14,7 @@ from proto2torch.errors import Proto2TorchError
 
 from .interpreter import AUTOMATIC
 from .nets import Case
-from .reference import Array, Refused
+from .reference import Array, Refused, Shape
 from .running import Reference, Results, array, exported, masks_by_shape, results, tensors
 
 FORWARD, BACKWARD = 1e-5, 1e-4
@@ -65,7 +65,7 @@ def check(case: Case) -> Outcome:
         ours = results(net, reference, expected)
         for fold, source in sources.items():
             _check_export(source, ours, "folded" if fold else "flat")
-        explained = _compare(case, ours, expected) + _check_other_batch(case, net, reference)
+        explained = _compare(case, ours, expected) + _check_other_shapes(case, net, reference)
     return Outcome(True, sum(key.startswith("gradient") for key in expected), explained)
 
 
@@ -96,11 +96,18 @@ def _check_export(source: Results, ours: Results, what: str) -> None:
             raise Disagreement(f"{what} source: {key} is not the built net's")
 
 
-def _check_other_batch(case: Case, net: Any, reference: Reference) -> int:
-    """One item more in every input: where Caffe reshapes, so does the module. RNN and LSTM fix their first axis."""
+def _check_other_shapes(case: Case, net: Any, reference: Reference) -> int:
+    """One item more in every input, or one row and column: where Caffe reshapes, so does the net. RNN and LSTM fix
+    their first axis."""
     if any(step.type in ("RNN", "LSTM") for step in reference.net.steps):
         return 0
-    shapes = {name: (shape[0] + 1, *shape[1:]) for name, shape in reference.net.inputs.items() if shape}
+    inputs = reference.net.inputs
+    batch = {name: (shape[0] + 1, *shape[1:]) for name, shape in inputs.items() if shape}
+    larger = {name: (*shape[:2], *(n + 1 for n in shape[2:])) for name, shape in inputs.items()}
+    return sum(_check_shapes_of(case, net, reference, shapes) for shapes in (batch, larger))
+
+
+def _check_shapes_of(case: Case, net: Any, reference: Reference, shapes: dict[str, Shape]) -> int:
     try:
         other = Reference(case, shapes=shapes)
         expected = other.outputs()
@@ -111,7 +118,7 @@ def _check_other_batch(case: Case, net: Any, reference: Reference) -> int:
     net.load_weights(other.first)
     with torch.no_grad():
         ours = {name: array(y) for name, y in net(**tensors(other.inputs)).items()}
-    differing = {k: why for k in expected if (why := _difference(f"batch {k}", ours[k], expected[k]))}
+    differing = {k: why for k in expected if (why := _difference(f"other shapes: {k}", ours[k], expected[k]))}
     shaken = [Reference(case, noise, shapes).outputs() for noise in range(SHAKES)] if differing else []
     return _explain(differing, ours, expected, shaken)
 
@@ -126,8 +133,8 @@ def _compare(case: Case, ours: Results, expected: Results) -> int:
 def _difference(key: str, ours: Array, expected: Array) -> str | None:
     if ours.shape != expected.shape:
         return f"{key}: shape {ours.shape}, expected {expected.shape}"
-    if key.startswith(("gradient", "batch")) and not np.isfinite(expected).all():
-        return None  # Caffe multiplies a NaN by zero where torch writes zero; another batch may leave float32's range
+    if key.startswith(("gradient", "other shapes")) and not np.isfinite(expected).all():
+        return None  # Caffe multiplies a NaN by zero where torch writes zero; other shapes may leave float32's range
     bound = BACKWARD if key.startswith("gradient") else FORWARD
     same = (ours == expected) | (np.isnan(ours) & np.isnan(expected))
     off = float(np.linalg.norm(np.where(same, 0, ours - expected)))

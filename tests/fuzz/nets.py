@@ -25,6 +25,9 @@ IN_PLACE = {"ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Dropout", "Softmax", "Ba
 IN_PLACE |= {"Swish", "Clip", "BNLL"}
 """The layers that may be drawn in place: Caffe's gradient is right, or wrong in a way that is reproduced."""
 
+IN_PLACE_IN_TEST = {"Log", "Power", "LRN", "Threshold"}
+"""The layers whose gradient is nobody's in place, and is asked for in no TEST net."""
+
 ODD_NAMES = [
     "conv1/7x7_s2", "class", "self", "1", "x.y", "fc-8", "fc_8", "lambda", "torch", "F", "nn", "loss", "forward",
     "a b", "über", 'say "x"', "back\\slash", "{0}", "%s", "None", "math", "x", "super", "__init__", "training",
@@ -168,12 +171,18 @@ class Drawing:
             self.names = before
             return None
         values, specs = made
-        self.lines.append("layer { " + " ".join(part for part in [*body, *specs] if part) + " }")
+        whole = " ".join(part for part in [*body, *specs] if part)
+        if self.chance(4):  # a layer of this name and these tops for each phase
+            other = "TEST" if self.phase == "TRAIN" else "TRAIN"
+            self.lines.append(f"layer {{ {whole} include {{ phase: {other} }} }}")
+            whole += f" include {{ phase: {self.phase} }}"
+        self.lines.append(f"layer {{ {whole} }}")
         self._register(layer, bottoms, top_names, values)
         return top_names
 
     def _top_names(self, type: str, name: str, bottoms: Sequence[str], tops: int, in_place: bool) -> list[str]:
-        if in_place and type in IN_PLACE and tops == 1 and self._may_overwrite(bottoms[0]) and self.chance(45):
+        allowed = IN_PLACE | (IN_PLACE_IN_TEST if self.phase == "TEST" else set())
+        if in_place and type in allowed and tops == 1 and self._may_overwrite(bottoms[0]) and self.chance(45):
             return [bottoms[0]]
         if tops == 1 and name not in self.blobs and not self.chance(25):
             return [name]
@@ -181,7 +190,7 @@ class Drawing:
 
     def _may_overwrite(self, name: str) -> bool:
         blob = self.blobs[name]
-        return not blob.reads and not blob.weighted and blob.value.ndim > 0
+        return not blob.reads and not blob.weighted
 
     def _extras(self, type: str, bottoms: Sequence[str], tops: int) -> list[str]:
         extras = []
