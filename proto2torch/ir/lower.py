@@ -154,8 +154,8 @@ class _Lowering:
                 raise op.error(f"{op.type} cannot work in place: give its top another name than {name!r}", f"top[{i}]")
             if inplace and inputs[i] in self.weighted:
                 raise op.refuse(
-                    f"{op.type} works in place on {name!r}, which has a weight in the objective: Caffe adds what it was, "
-                    "and takes the gradient of what it becomes",
+                    f"{op.type} works in place on {name!r}, which has a weight in the objective: Caffe adds what it "
+                    "was, and takes the gradient of what it becomes",
                     f"top[{i}]",
                     "give its top another name",
                 )
