@@ -6,8 +6,6 @@ therefore turns it off for the process, unless `choose` has been called before.
 
 from __future__ import annotations
 
-from typing import Any
-
 _chosen: str | None = None
 
 
@@ -23,9 +21,9 @@ def choose(precision: str) -> None:
     import torch
 
     _chosen = precision
-    backends: Any = torch.backends
-    for products in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
-        products.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    # torch's export and compile refuse the newer switches (fp32_precision) where only some of them are set.
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def as_caffe() -> None:

@@ -21,16 +21,14 @@ _OF_A_NET = re.compile(rb"\b(layers?|input|input_dim|input_shape)\s*[:{]")
 def check(path: str) -> Findings:
     """Everything that is wrong with a net or a solver and the nets it names, and what trains badly.
 
-    A net alone is looked at in both phases. Databases that nets name are opened, nothing else.
-
-    Raises:
-        Proto2TorchError: the file cannot be read at all.
+    A net alone is looked at in both phases. Databases that nets name are opened, nothing else. A file that cannot be
+    read at all is a finding too.
     """
     findings = Findings()
-    if is_solver(path):
-        solvers.check(path, findings)
-        return findings
     with findings.gathering():
+        if is_solver(path):
+            solvers.check(path, findings)
+            return findings
         whole = read_net(path)
         for phase in ("TRAIN", "TEST"):
             nets.check(whole, phase, findings)

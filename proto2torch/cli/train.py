@@ -108,6 +108,8 @@ def train(
         watch=watch,
         on_full_disk=on_full_disk,
     )
+    if (told["best"] or told["patience"]) and not training.test_nets:
+        refuse("--best and --patience go by a test net's outputs. Received: a solver without test nets")
     if dry_run:
         from proto2torch.training.dry_run import rehearse
 

@@ -130,7 +130,7 @@ class Layer:
 
     def code(self, node: Node) -> Code:
         """The PyTorch that computes it at this place."""
-        raise NotImplementedError
+        raise self.error(f"the class {type(self).__name__} of layer type {self.type!r} does not say its code")
 
     def in_memory(self) -> tuple[str, str] | None:
         """For a layer whose memory a later one overwrites: its function, and its slope as a function of what the memory

@@ -208,6 +208,7 @@ def test_the_command(run):
 
 
 def test_a_file_that_is_not_there(run):
-    result = CliRunner().invoke(main, ["check", "none.prototxt"])
+    result = CliRunner().invoke(main, ["check", "none.prototxt", "neither.prototxt"])
     assert result.exit_code == 2
-    assert result.stderr == "error: none.prototxt: cannot read it: no such file or directory\n"
+    for name in ("none", "neither"):
+        assert f"error: {name}.prototxt: cannot read it: no such file or directory\n" in result.stdout

@@ -71,22 +71,19 @@ def check(case: Case) -> Outcome:
 
 def _check_shapes(net: Any, reference: Reference) -> None:
     """The shape formulas of inputs, of blobs and of learnable blobs, and the order of the outputs."""
-    blobs = {v.blob: v.shape for node in net.graph.nodes for v in node.outputs}
+    listed = {top for layer in net.definition.layers for top in layer.message.top}
+    blobs = {v.blob: v.shape for node in net.graph.nodes for v in node.outputs if v.blob in listed}
     params = {name: [b.shape for b in blobs] for name, blobs in net.params.items()}
     steps = reference.net.steps
     pairs = {
         "inputs": (dict(net.inputs), reference.net.inputs),
         "outputs": (list(net.outputs), reference.net.outputs),
-        "blobs": (_named(blobs), _named(reference.net.shapes)),
+        "blobs": (blobs, {n: shape for n, shape in reference.net.shapes.items() if not n.startswith(AUTOMATIC)}),
         "params": (params, {s.name: [p.shape for p in s.parameters] for s in steps if s.parameters}),
     }
     for what, (ours, expected) in pairs.items():
         if ours != expected:
             raise Disagreement(f"{what}: {ours}, expected {expected}")
-
-
-def _named(shapes: dict[str, Any]) -> dict[str, Any]:
-    return {name: shape for name, shape in shapes.items() if not name.startswith(AUTOMATIC)}
 
 
 def _check_export(source: Results, ours: Results, what: str) -> None:

@@ -19,7 +19,7 @@ from .reference import LAYERS, Array, Layer, Refused, Shape
 from .splitting import insert_splits
 
 FLOAT32 = 2.0**-23
-AUTOMATIC = "(automatic)"
+AUTOMATIC = "\0automatic "
 """How the tops begin that losses make which list none; each is a blob by itself."""
 
 

@@ -20,7 +20,7 @@ CASES = sorted(p for p in FOLDER.glob("*.prototxt") if not p.name.startswith(OLD
 
 def blob(net: Interpreter, name: str) -> np.ndarray:
     """A blob by its name; of those that Caffe calls automatic there is one here."""
-    return net.data[next(n for n in net.data if n == name or (name == AUTOMATIC and n.startswith(name)))]
+    return net.data[next(n for n in net.data if n == name or (name == "(automatic)" and n.startswith(AUTOMATIC)))]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda p: p.stem)
