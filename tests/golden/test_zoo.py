@@ -90,3 +90,15 @@ def test_net(path: Path) -> None:
     net = p2t.load(prototxt)
     net.load_weights(drawn(net))
     check(net, case)
+
+
+PUBLISHED = sorted((DATA / "published").glob("*.npz"))
+
+
+@pytest.mark.skipif(not ZOO.is_dir(), reason="../shared/zoo, with the published weights, is absent")
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: p.name.removesuffix(".prototxt.npz"))
+def test_net_with_its_published_weights(path: Path) -> None:
+    with np.load(path) as stored:
+        case = dict(stored)
+    prototxt = prototxt_of(path)
+    check(p2t.load(str(prototxt), str(prototxt.with_suffix(".caffemodel"))), case)
