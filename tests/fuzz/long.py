@@ -48,7 +48,7 @@ class Figures:
         self.most = max(self.most, len(layers))
         self.loaded += outcome.loaded
         self.gradients += outcome.gradients
-        self.explained += outcome.explained
+        self.explained += outcome.explained > 0
 
     def lines(self, seconds: float) -> list[str]:
         """The figures, one a line."""
@@ -59,7 +59,7 @@ class Figures:
             f"  layers a net: {layers / max(self.nets, 1):.1f} in the mean, {self.most} at most; rarest: {least}",
             f"  refused as Caffe aborts, or for a gradient in place: {self.nets - self.loaded}",
             f"  gradients compared: {self.gradients}",
-            f"  differences that float32's errors explain: {self.explained}",
+            f"  nets with a difference that float32's errors explain: {self.explained}",
             f"  disagreements: {len(self.failures)}",
         ]
 
@@ -72,6 +72,7 @@ def batch(number: int, figures: Figures) -> None:
         max_examples=BATCH,
         deadline=None,
         database=None,
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
     )
