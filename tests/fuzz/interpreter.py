@@ -213,7 +213,7 @@ class Interpreter:
         given = [a if name in self.given else self._rounded(a, step) for name, a in zip(step.bottoms, x, strict=True)]
         y = step.layer.forward(*(x if step.layer.exact else given))
         tops = list(y) if isinstance(y, tuple) else [y]
-        tops = tops if step.layer.exact else [self._rounded(np.asarray(a), step) for a in tops]
+        tops = [np.asarray(a, self.dtype) if step.layer.exact else self._rounded(np.asarray(a), step) for a in tops]
         if step.layer.exact and self.given.issuperset(step.bottoms):
             self.given.update(step.tops)
         else:
@@ -261,7 +261,7 @@ class Interpreter:
         for i, (name, need, dx) in enumerate(zip(step.bottoms, step.bottom_need, given, strict=True)):
             if need and i in step.layer.takes_no_gradient:
                 raise Refused(f"{step.type} cannot back-propagate to bottom {i}")
-            if need and dx is not None:
+            if dx is not None and (need or step.type == "BatchNorm"):  # which does not ask
                 self.diff[name] = self._rounded(np.asarray(dx), step, diff=True)
         for i, diff in enumerate(step.layer.diffs):
             if step.parameters[i].lr_mult != 0 or self.net.force_backward:

@@ -161,7 +161,7 @@ class Drawing:
         top_names = self._top_names(type, name, bottoms, tops, in_place)
         body = [f"name: {quoted(name)} type: {quoted(type)}"]
         body += [f"bottom: {quoted(b)}" for b in bottoms] + [f"top: {quoted(t)}" for t in top_names]
-        body += [param, *self._extras(type, bottoms, tops)]
+        body += [param, *self._extras(type, bottoms, top_names)]
         layer = self._layer(" ".join(body))
         try:
             made = self._run(layer, name, bottoms)
@@ -192,14 +192,15 @@ class Drawing:
         blob = self.blobs[name]
         return not blob.reads and not blob.weighted
 
-    def _extras(self, type: str, bottoms: Sequence[str], tops: int) -> list[str]:
+    def _extras(self, type: str, bottoms: Sequence[str], tops: Sequence[str]) -> list[str]:
         extras = []
         weigh = 30 if LAYERS[type].loss else 4
         if tops and self.chance(weigh):
-            extras += [f"loss_weight: {self.choose([0.3, 2.0, 0.0, -1.5]) if i == 0 else 0}" for i in range(tops)]
+            extras += [f"loss_weight: {self.choose([0.3, 2.0, 0.0, -1.5]) if i == 0 else 0}" for i in range(len(tops))]
         if type in ("Dropout", "BatchNorm") and self.chance(8):
             extras.append(f"phase: {self.choose(['TRAIN', 'TEST'])}")
-        if not LAYERS[type].loss and self.chance(4):
+        writes_anyway = type == "BatchNorm" or set(tops) & set(bottoms)  # into a diff that nobody asked for
+        if not LAYERS[type].loss and not writes_anyway and self.chance(4):
             never = self._layer(f"name: 'x' type: {quoted(type)} " + " ".join("bottom: 'x'" for _ in bottoms))
             extras += [
                 f"propagate_down: {'true' if i not in never.takes_no_gradient and self.chance(50) else 'false'}"
