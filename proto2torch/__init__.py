@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proto2torch import data
-    from proto2torch.compare import verify
     from proto2torch.errors import Proto2TorchError
+    from proto2torch.measure.compare import verify
     from proto2torch.net import load
-    from proto2torch.preprocess import Preprocessor
+    from proto2torch.predict.preprocess import Preprocessor
     from proto2torch.training import Solver
     from proto2torch.weights import read as read_weights
     from proto2torch.weights.blobproto import read as read_blob
@@ -39,12 +39,12 @@ __all__ = [
 
 _HOMES = {
     "Proto2TorchError": ("proto2torch.errors", "Proto2TorchError"),
-    "Preprocessor": ("proto2torch.preprocess", "Preprocessor"),
+    "Preprocessor": ("proto2torch.predict.preprocess", "Preprocessor"),
     "Solver": ("proto2torch.training", "Solver"),
     "data": ("proto2torch.data", ""),
     "load": ("proto2torch.net", "load"),
     "read_blob": ("proto2torch.weights.blobproto", "read"),
-    "verify": ("proto2torch.compare", "verify"),
+    "verify": ("proto2torch.measure.compare", "verify"),
     "read_weights": ("proto2torch.weights", "read"),
 }
 """Where each exported name lives, and what it is called there; nothing where it is the module itself."""

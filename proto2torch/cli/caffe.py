@@ -112,9 +112,9 @@ def _time(flags: Flags, log: Log) -> None:
         refuse(f"-phase must be TRAIN or TEST. Received: {flags.phase!r}")
     device = _device(flags, log)
     _check_iterations(flags)
+    from proto2torch.measure.timing import lines, measure
     from proto2torch.net import load
     from proto2torch.solvers.numbers import shown
-    from proto2torch.timing import lines, measure
 
     state = {"phase": flags.phase or "TRAIN", "level": flags.level, "stages": options.stages(flags.stage)}
     net = load(flags.model, device=device, **state)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from proto2torch.cli import images, options
 from proto2torch.cli.options import emit, say
 
 if TYPE_CHECKING:
-    from proto2torch.predict import Prediction
+    from proto2torch.predict.classify import Prediction
 
 
 @click.command(short_help="The best classes of images.")
@@ -62,19 +62,19 @@ def classify(
     """
     said = images.given(transform, channel_mean=True)
     device = options.cuda_device(gpu) if gpu else "cpu"
-    from proto2torch import predict
     from proto2torch.data import image_paths
     from proto2torch.precision import choose
+    from proto2torch.predict import classify as classes
 
     choose(precision)
     paths = image_paths.find(files)
-    names = predict.read_labels(labels) if labels else None
+    names = classes.read_labels(labels) if labels else None
     state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
     state["allow_python_layers"] = allow_python_layers
     found = images.load(net, weights, said, strict, device=device, **state)
     with options.progress(len(paths), "classify") as advance:
         results = []
-        for result in predict.classify(found, paths, blob=blob, labels=names, oversample=oversample, batch=batch_size):
+        for result in classes.classify(found, paths, blob=blob, labels=names, oversample=oversample, batch=batch_size):
             results.append(result)
             advance()
     emit(json.dumps([_object(r, top) for r in results], indent=2) + "\n" if as_json else _text(results, top))
@@ -110,7 +110,7 @@ def pixels(net: str, level: int | None, stage: str, allow_python_layers: bool, a
       proto2torch pixels deploy.prototxt --mean 104,117,123 --size 256
     """
     said = images.given(transform, channel_mean=True)
-    from proto2torch import images as nets
+    from proto2torch.predict import images as nets
 
     state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
     found = nets.load(net, given=said, allow_python_layers=allow_python_layers, **state)

@@ -27,7 +27,7 @@ def deploy(net: str, output: str | None, shape: tuple[int, ...] | None, level: i
     Example:
       proto2torch deploy train_val.prototxt -o deploy.prototxt
     """
-    from proto2torch import deploy as nets
+    from proto2torch.predict import deploy as nets
     from proto2torch.prototxt.read import read_net
     from proto2torch.prototxt.text import dump
 
@@ -37,7 +37,7 @@ def deploy(net: str, output: str | None, shape: tuple[int, ...] | None, level: i
     def shapes(layer: Any) -> Any:
         if shape is not None:
             return [(1, *shape)] * len(layer.message.top)
-        from proto2torch.images import input_shapes
+        from proto2torch.predict.images import input_shapes
 
         return input_shapes(layer)
 

@@ -11,8 +11,8 @@ from proto2torch.cli.group import refuse
 from proto2torch.cli.options import say
 
 if TYPE_CHECKING:
-    from proto2torch.images import Given
     from proto2torch.net import Net
+    from proto2torch.predict.images import Given
 
 
 @click.command(short_help="Activations of any blobs, from the net's data or from images.")

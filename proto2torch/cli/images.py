@@ -10,7 +10,7 @@ import click
 from proto2torch.cli import options
 
 if TYPE_CHECKING:
-    from proto2torch.images import Given, ImageNet
+    from proto2torch.predict.images import Given, ImageNet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,8 +47,8 @@ def transform(command: F) -> F:
 
 def given(options_: dict[str, Any], channel_mean: bool = False) -> Given:
     """The options of `transform` out of a command's arguments."""
-    from proto2torch import preprocess
-    from proto2torch.images import Given
+    from proto2torch.predict import preprocess
+    from proto2torch.predict.images import Given
 
     size, mean = options_.pop("size"), options_.pop("mean")
     if mean is not None:
@@ -70,7 +70,7 @@ def given(options_: dict[str, Any], channel_mean: bool = False) -> Given:
 
 def load(net: str, weights: str, said: Given, strict: bool = False, **state: Any) -> ImageNet:
     """The net for images, with its weights; says what was not loaded."""
-    from proto2torch import images
+    from proto2torch.predict import images
 
     found = images.load(net, given=said, **state)
     options.load_weights(found.net, weights, strict)

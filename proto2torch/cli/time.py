@@ -11,7 +11,7 @@ from proto2torch.cli import options
 from proto2torch.cli.options import emit, progress, say
 
 if TYPE_CHECKING:
-    from proto2torch.timing import Times
+    from proto2torch.measure.timing import Times
 
 
 @click.command(short_help="Time forward and backward of a net, layer by layer.")
@@ -45,9 +45,9 @@ def time(
       proto2torch time examples/digits/lenet_train_test.prototxt --iterations 20
     """
     device = options.cuda_device(gpu) if gpu else "cpu"
+    from proto2torch.measure.timing import lines, measure
     from proto2torch.net import load
     from proto2torch.precision import choose
-    from proto2torch.timing import lines, measure
 
     choose(precision)
     state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}

@@ -12,7 +12,7 @@ from proto2torch.cli import options
 from proto2torch.cli.options import emit, say
 
 if TYPE_CHECKING:
-    from proto2torch.compare import Verification
+    from proto2torch.measure.compare import Verification
 
 
 @click.command(short_help="Compare every blob with stored activations; name the first layer that differs.")
@@ -56,7 +56,7 @@ def verify(
       proto2torch verify deploy.prototxt net.caffemodel --against blobs.npz
     """
     device = options.cuda_device(gpu) if gpu else "cpu"
-    from proto2torch.compare import verify as compare
+    from proto2torch.measure.compare import verify as compare
     from proto2torch.precision import choose
 
     choose(precision)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from proto2torch.data import workers
 from proto2torch.errors import DataError
-from proto2torch.preprocess import Preprocessor
+from proto2torch.predict.preprocess import Preprocessor
 
 if TYPE_CHECKING:
     from proto2torch.net import Net

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 
 import proto2torch as p2t
 from proto2torch.cli import main
-from proto2torch.compare import read, verify
 from proto2torch.errors import DataError
+from proto2torch.measure.compare import read, verify
 from proto2torch.prototxt.read import read_net
 
-GOLDEN = Path(__file__).parent / "golden/data"
+GOLDEN = Path(__file__).parents[1] / "golden/data"
 
 NET = """name: "net"
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 19 dim: 19 } } }

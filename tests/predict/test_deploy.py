@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from proto2torch import deploy
 from proto2torch.errors import NetError
+from proto2torch.predict import deploy
 from proto2torch.prototxt.read import read_net
 
-ZOO = Path(__file__).parents[2] / "shared/zoo"
+ZOO = Path(__file__).parents[3] / "shared/zoo"
 
 
 def made(text: str, **state: Any) -> list[tuple[str, str, list[str], list[str]]]:

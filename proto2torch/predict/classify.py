@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from proto2torch.data import workers
 from proto2torch.errors import DataError, NetError, Where, did_you_mean, unreadable
-from proto2torch.images import ImageNet
+from proto2torch.predict.images import ImageNet
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from proto2torch import data, deploy
+from proto2torch import data
 from proto2torch.data.transform import read_mean
 from proto2torch.errors import DataError, NetError, Proto2TorchError
 from proto2torch.ir.graph import Shape
 from proto2torch.layers import REGISTRY
 from proto2torch.net import Net, load_definition
-from proto2torch.preprocess import Extent, Preprocessor
+from proto2torch.predict import deploy
+from proto2torch.predict.preprocess import Extent, Preprocessor
 from proto2torch.prototxt import filters, schema
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 from proto2torch.prototxt.read import read_net

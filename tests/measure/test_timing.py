@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import proto2torch as p2t
 from proto2torch.cli import main
-from proto2torch.timing import alone, lines, measure
+from proto2torch.measure.timing import alone, lines, measure
 
 NET = """
 layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }

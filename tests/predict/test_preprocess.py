@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from proto2torch import images
 from proto2torch.data.decode import decode
 from proto2torch.errors import DataError, NetError
-from proto2torch.preprocess import Preprocessor, channel_mean, load_mean
+from proto2torch.predict import images
+from proto2torch.predict.preprocess import Preprocessor, channel_mean, load_mean
 from proto2torch.weights import blobproto
 
-TOOLS = Path(__file__).parent / "golden/data/tools"
+TOOLS = Path(__file__).parents[1] / "golden/data/tools"
 FILES = [str(TOOLS / "images" / line.split()[0]) for line in (TOOLS / "list.txt").read_text().splitlines()]
 
 
