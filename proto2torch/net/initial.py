@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from proto2torch.blobs import Blobs
 from proto2torch.data import AnyFeed
 from proto2torch.data.dummy_data import DummyFeed
 from proto2torch.ir.graph import Net, Node, Param
+from proto2torch.net.blobs import Blobs
 from proto2torch.weights import blobproto, fillers, seeds
 from proto2torch.weights.random import Stream
 

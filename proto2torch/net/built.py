@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from proto2torch.blobs import Blobs
 from proto2torch.codegen.build import build, failing_line
 from proto2torch.codegen.source import Source
 from proto2torch.errors import DataError, NetError
 from proto2torch.ir.graph import Net
+from proto2torch.net.blobs import Blobs
 
 
 @dataclass

@@ -1,0 +1,53 @@
+"""What a net is called with: inputs by position or by name, the rest from its data layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from proto2torch import data
+from proto2torch.errors import NetError, did_you_mean
+from proto2torch.ir.graph import Net
+
+
+def collect(
+    graph: Net, feeds: Mapping[str, data.AnyFeed], args: tuple[Any, ...], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Every input by name; data layers give the next batch of what is not given.
+
+    Raises NetError for inputs that are unknown, missing or given twice.
+    """
+    names = [v.blob for v in graph.inputs]
+    if args and len(args) != len(names):
+        raise NetError(f"takes {len(names)} inputs, {', '.join(names)}. Received: {len(args)} by position")
+    twice = [name for name, _ in zip(names, args, strict=False) if name in given]
+    if twice:
+        raise NetError(f"an input is given by position or by name. Received twice: {', '.join(twice)}")
+    found = {**given, **dict(zip(names, args, strict=False))}
+    for name in found:
+        if name not in names:
+            raise NetError(f"the net has no input {name!r}", hint=did_you_mean(name, names) or f"inputs: {names}")
+    for layer, feed in feeds.items():
+        tops = next(n for n in graph.nodes if n.name == layer and not n.inputs).outputs
+        if any(v.blob not in found for v in tops):
+            found |= {v.blob: t for v, t in zip(tops, feed.next(), strict=True) if v.blob not in found}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise NetError(f"needs every input. Missing: {', '.join(missing)}")
+    return found
+
+
+def as_tensor(name: str, value: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """An input on the net's device, in its parameters' type; arrays of any strides and byte order."""
+    if isinstance(value, Tensor):
+        tensor = value
+    else:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise NetError(f"input {name!r} must be numbers. Received: {type(value).__name__} of {array.dtype}")
+        tensor = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
+    return tensor.to(device, dtype, non_blocking=True)

@@ -1,0 +1,102 @@
+"""Weights into a net and out of it: by layer name as Caffe keeps them, or by the keys of an exported module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from proto2torch import weights
+from proto2torch.codegen.source import generate
+from proto2torch.errors import WeightsError, Where
+from proto2torch.ir.deploy import without_labels
+from proto2torch.net.blobs import Blobs, LearnedBlob
+from proto2torch.net.built import Built
+from proto2torch.net.layouts import Layouts
+from proto2torch.weights import tensors
+
+Source = str | os.PathLike[str] | Mapping[str, Sequence[Any]]
+"""A file of weights, or {layer: [arrays]}."""
+
+
+def load(net: Layouts, source: Source, device: torch.device, *, strict: bool = False) -> weights.Report:
+    """Put weights where they belong, and report what matched, what was left as it was and what was not used.
+
+    Raises WeightsError with every blob that does not fit; then nothing has been loaded.
+    """
+    if not isinstance(source, Mapping):
+        source = os.fspath(source)
+    if isinstance(source, str) and source.endswith(".safetensors"):
+        return _load_state(net, source, device)
+    stored = weights.read_stored(source)
+    params = net.blobs.by_layer(first=isinstance(source, str) and not stored.hdf5)  # of layers of one name
+    shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in net.graph.nodes}
+    report = weights.match(stored, shapes, strict=strict, shared=_shared(net.blobs))
+    _copy(report, params)
+    return report
+
+
+@torch.no_grad()
+def _copy(report: weights.Report, params: Mapping[str, Sequence[LearnedBlob]]) -> None:
+    for layer, arrays in report.matched.items():
+        for blob, array in zip(params[layer], arrays, strict=True):
+            if array is not None:
+                blob.tensor.copy_(blob.from_caffe(array))
+
+
+def _load_state(net: Layouts, path: str, device: torch.device) -> weights.Report:
+    state = tensors.read(path)
+    built = next((b for b in _ways(net, device) if b.module.state_dict().keys() == state.keys()), net.main)
+    try:
+        built.module.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"does not fit the net: {error}", where=Where(file=path)) from error
+    for node, module in built.source.statistics.items():
+        norm, own = built.module.get_submodule(module), [net.blobs.at(node, i).tensor for i in range(3)]
+        for blob, value in zip(own, (norm.running_mean, norm.running_var, torch.ones(1)), strict=True):
+            blob.copy_(value)  # type: ignore[arg-type]
+    return weights.Report({}, [], [])
+
+
+def _ways(net: Layouts, device: torch.device) -> Iterator[Built]:
+    """The module in each way that `export` writes it: folded or flat, with the net's losses or without."""
+    yield net.main
+    deployed = without_labels(net.graph)
+    for graph, fold in ((net.graph, False), (deployed, True), (deployed, False)):
+        yield Built.over(net.blobs, generate(graph, fold=fold), device)
+
+
+def messages(blobs: Blobs) -> Iterable[tuple[Any, list[Any]]]:
+    """Each layer's message as Caffe stores it, with its blobs as arrays."""
+    for node in blobs.graph.nodes:
+        message = type(node.definition.message)()
+        message.CopyFrom(node.definition.message)
+        del message.blobs[:]
+        message.phase = ("TRAIN", "TEST").index(node.op.phase)
+        yield message, [blob.to_caffe(blob.tensor) for blob in blobs.of(node)]
+
+
+def save(blobs: Blobs, path: str | os.PathLike[str], name: str, module: torch.nn.Module) -> None:
+    """Write .caffemodel, .caffemodel.h5 or, by the keys of `module`, .safetensors: the ending of `path` decides."""
+    weights.save(os.fspath(path), name, messages(blobs), module.state_dict(), _shared(blobs))
+
+
+def share(blobs: Blobs, theirs: dict[str, list[LearnedBlob]]) -> None:
+    """Let another net's blobs stand for those of every layer of the same name; of layers of one name the first takes
+    those of the last, as in Caffe."""
+    for node in blobs.graph.nodes:
+        others = theirs.pop(node.name, None) if node.params else None
+        if others is None:
+            continue
+        if [b.shape for b in others] != [p.blob.shape for p in node.params]:
+            raise node.op.error(f"cannot share blobs with a layer whose shapes are {[b.shape for b in others]}")
+        for param, blob in zip(node.params, others, strict=True):
+            if param.owner is None:
+                blobs.replace((param.node, param.index), blob)
+
+
+def _shared(blobs: Blobs) -> list[tuple[str, int]]:
+    """Where a blob is another layer's: layer and index."""
+    return [(node.name, p.index) for node in blobs.graph.nodes for p in node.params if p.owner]
