@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from proto2torch.codegen.blocks import Folded, foldings
@@ -19,7 +19,8 @@ from proto2torch.layers.base import Constant
 
 Returns = Sequence[tuple[str, Value]]
 
-_DOCSTRING = 100  # a formatter leaves docstrings alone, and one line reads better than four
+_SUMMARY = 100  # a formatter leaves docstrings alone, and one line reads better than four
+_QUOTES = '"""'
 _STRING = re.compile(r'"(?:\\.|[^"\\])*"')
 _DOCSTRINGS = re.compile(r'"""[^"]*"""')
 _IMPORTS = (
@@ -49,6 +50,12 @@ class Source:
     """The array that fills a buffer, by the buffer's state_dict key."""
     notes: tuple[str, ...] = ()
     """What Caffe drops or ignores in silence in the net that it was made of."""
+
+    def noted(self, *paragraphs: str) -> Source:
+        """The same file with `paragraphs` behind what its docstring says."""
+        summary, code = self.text.removeprefix(_QUOTES).split(_QUOTES, 1)
+        docstring = "\n\n".join([summary.rstrip(), *paragraphs])
+        return replace(self, text=f"{_QUOTES}{docstring}\n{_QUOTES}{code}")
 
 
 def default_returns(net: Net) -> list[tuple[str, Value]]:
@@ -89,14 +96,15 @@ def _source(net: Net, plan: Plan, folded: Folded, name: str) -> Source:
         plan.memories,
         whole_net=not folded.blocks,
     )
-    text = _file(plan, folded, _class(net, name, plan.init(places), forward, plan.returns))
+    main = _class(name, plan.init(places), forward)
+    text = f"{_docstring(net, name, forward.inputs, plan.returns)}\n\n{_file(plan, folded, main)}"
     inputs = tuple(v.blob for v in forward.inputs)
     returns = tuple(name for name, _ in plan.returns)
     return Source(text, name, inputs, returns, *plan.keys(places))
 
 
-def _class(net: Net, name: str, init: Sequence[str], forward: Forward, returns: Returns) -> str:
-    out = [f"class {name}(nn.Module):", *_docstring(net, forward.inputs, returns), ""]
+def _class(name: str, init: Sequence[str], forward: Forward) -> str:
+    out = [f"class {name}(nn.Module):"]
     if init:
         out += ["    def __init__(self):", "        super().__init__()"]
         for line in init:
@@ -117,7 +125,8 @@ def _file(plan: Plan, folded: Folded, main: str) -> str:
     return "\n\n\n".join([head.rstrip("\n"), *carried, classes])
 
 
-def _docstring(net: Net, inputs: Sequence[Value], returns: Returns) -> list[str]:
+def _docstring(net: Net, name: str, inputs: Sequence[Value], returns: Returns) -> str:
+    """What the file says first: from what it came, and the shapes that go in and come out, N for the batch size."""
     batch = {v.shape[0] for v in inputs if v.shape}
     size = batch.pop() if len(batch) == 1 else None
 
@@ -130,14 +139,15 @@ def _docstring(net: Net, inputs: Sequence[Value], returns: Returns) -> list[str]
     left = ", ".join(show(v.blob, v) for v in inputs)
     right = ", ".join(show(n, v) for n, v in returns)
     origin = f"from {_prose(PurePath(net.path).name)}, phase {net.phase}" if net.path else f"phase {net.phase}"
-    line = f'    """{left} -> {right}; {origin}."""'
-    if len(line) <= _DOCSTRING:
-        return [line]
-    return [f'    """{origin[0].upper()}{origin[1:]}.', "", *_wrapped(f"{left} -> {right}"), '    """']
+    title = f"{_prose(net.name) or name}, {origin}"
+    line = f"{_QUOTES}{title}: {left} -> {right}.{_QUOTES}"
+    if len(line) <= _SUMMARY:
+        return line
+    return "\n".join([f"{_QUOTES}{title}.", "", *_wrapped(f"{left} -> {right}"), _QUOTES])
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH - 4, initial_indent="    ", subsequent_indent="        ", break_long_words=False)
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False)
 
 
 def _prose(name: str) -> str:

@@ -75,7 +75,10 @@ def resnet() -> str:
     return text
 
 
-RESNET = '''import torch.nn.functional as F
+RESNET = '''\
+"""Small-ResNet, phase TEST: data (N, 3, 8, 8) -> res4c (N, 32, 2, 2)."""
+
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -112,8 +115,6 @@ class ResBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """data (N, 3, 8, 8) -> res4c (N, 32, 2, 2); phase TEST."""
-
     def __init__(self):
         super().__init__()
         self.res2 = nn.Sequential(

@@ -34,13 +34,14 @@ layer { name: "accuracy" type: "Accuracy" bottom: "ip2" bottom: "label" top: "ac
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }
 """
 
-WRITTEN = '''import torch.nn.functional as F
+WRITTEN = '''\
+"""LeNet, phase TEST: data (N, 1, 28, 28) -> ip2 (N, 10)."""
+
+import torch.nn.functional as F
 from torch import nn
 
 
 class LeNet(nn.Module):
-    """data (N, 1, 28, 28) -> ip2 (N, 10); phase TEST."""
-
     def __init__(self):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 20, 5)
