@@ -17,7 +17,7 @@ from proto2torch.ir.graph import Net as Graph
 from proto2torch.ir.graph import Shape, Value
 from proto2torch.ir.lower import DataShapes, with_splits
 from proto2torch.layers import REGISTRY
-from proto2torch.net import arguments, initial, transfer
+from proto2torch.net import arguments, copies, initial, transfer
 from proto2torch.net.blobs import Blobs, LearnedBlob
 from proto2torch.net.built import Built
 from proto2torch.net.layouts import Layouts
@@ -58,7 +58,8 @@ class Net(nn.Module):
         if device.type == "cuda":
             precision.as_caffe()
         self.selected = selected
-        self.feeds: dict[str, data.AnyFeed] = data.given(feeds or {}, selected)
+        self._given = dict(feeds or {})
+        self.feeds: dict[str, data.AnyFeed] = data.given(self._given, selected)
         shapes = _data_shapes(self.feeds, registry)
         self.definition = with_splits(selected, whole, phase, registry, shapes)
         self._layouts = Layouts(self.definition, phase, registry, shapes)
@@ -240,6 +241,42 @@ class Net(nn.Module):
         layers of one name the first takes those of the last, as in Caffe."""
         transfer.share(self.blobs, other.params)
         self._layouts.rebind(self.device)
+
+    # Copies
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy.deepcopy: a net of the same layers and values, whose data layers stand where these do.
+
+        Hooks and gradients stay behind. Raises UsageError where a layer is the user's Python.
+        """
+        tensors = [blob.tensor for blob in self.blobs]
+        kept = copies.Kept(
+            copies.message(self.selected),
+            self.selected.path,
+            self.phase,
+            self.device,
+            self.dtype,
+            self.training,
+            self._given,
+            {name: feed.state() for name, feed in self.feeds.items()},
+            tuple(tensor.detach() for tensor in tensors),
+            tuple(tensor.requires_grad for tensor in tensors),
+            copies.remembered(self.blobs),
+        )
+        return type(self)._restored, (kept,)
+
+    @classmethod
+    def _restored(cls, kept: copies.Kept) -> Net:
+        net = cls(copies.definition(kept), kept.phase, kept.device, Stream(None), feeds=kept.given)
+        net.to(kept.dtype)
+        for blob, values, learns in zip(net.blobs, kept.blobs, kept.learns, strict=True):
+            with torch.no_grad():
+                blob.tensor.copy_(values)
+            blob.tensor.requires_grad_(learns)
+        copies.remember(net.blobs, kept.memories)
+        for name, state in kept.feeds.items():
+            net.feeds[name].load_state(state)
+        return net.train(kept.training)
 
     def close(self) -> None:
         """Close the databases that its data layers read."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from proto2torch.net import Net
+from proto2torch.net import Net, copies
 from proto2torch.training.nets import Nets
 
 
@@ -17,7 +17,7 @@ def state(nets: Nets, iteration: int, device: torch.device) -> dict[str, Any]:
         "iter": iteration,
         "train": _feeds(nets.train),
         "tests": [_feeds(net) for net in nets.tests],
-        "memories": [_memories(net) for net in (nets.train, *nets.tests)],
+        "memories": [copies.remembered(net.blobs) for net in (nets.train, *nets.tests)],
         "random": torch.get_rng_state(),
     }
     if device.type == "cuda":
@@ -31,7 +31,7 @@ def load(nets: Nets, kept: Mapping[str, Any], device: torch.device) -> None:
     for net, feeds in zip(nets.tests, kept["tests"], strict=False):
         _set_feeds(net, feeds)
     for net, memories in zip((nets.train, *nets.tests), kept.get("memories", ()), strict=False):
-        _set_memories(net, memories)
+        copies.remember(net.blobs, memories)
     torch.set_rng_state(kept["random"])
     if device.type == "cuda" and "cuda" in kept:
         torch.cuda.set_rng_state(kept["cuda"], device)
@@ -45,21 +45,3 @@ def _set_feeds(net: Net, kept: Mapping[str, Any]) -> None:
     for layer, feed in net.feeds.items():
         if layer in kept:
             feed.load_state(kept[layer])
-
-
-def _memories(net: Net) -> dict[str, Any]:
-    """What layers remember between forwards (a recurrent layer's state), by node and buffer."""
-    return {
-        f"{node}.{name}": buffer.detach().cpu().clone()
-        for node, module in net.blobs.stateful.items()
-        for name, buffer in module.named_buffers()
-    }
-
-
-def _set_memories(net: Net, kept: Mapping[str, Any]) -> None:
-    for node, module in net.blobs.stateful.items():
-        for name, buffer in list(module.named_buffers()):
-            value = kept.get(f"{node}.{name}")
-            if value is not None:
-                holder, _, leaf = name.rpartition(".")
-                module.get_submodule(holder)._buffers[leaf] = value.to(buffer.device, buffer.dtype)
