@@ -12,6 +12,7 @@ from proto2torch.cli.gflags import Flags, parse
 from proto2torch.cli.group import INTERRUPTED, refuse
 
 if TYPE_CHECKING:
+    from proto2torch.net import Net
     from proto2torch.training.log import Log
 
 EFFECTS = ("stop", "snapshot", "none")
@@ -82,14 +83,11 @@ def _train(flags: Flags, log: Log) -> None:
 def _test(flags: Flags, log: Log) -> None:
     if not flags.model or not flags.weights:
         refuse("test needs a net and its weights: -model F -weights F")
-    device = _device(flags, log)
-    _check_iterations(flags)
-    from proto2torch.net import load
+    net = _net(flags, "TEST", log)
     from proto2torch.solvers.numbers import shown
     from proto2torch.training.log import figures
     from proto2torch.training.test import run
 
-    net = load(flags.model, phase="TEST", level=flags.level, stages=options.stages(flags.stage), device=device)
     for line in net.load_weights(flags.weights).lines():
         log(line)
     log(f"Running for {flags.iterations} iterations.")
@@ -110,14 +108,10 @@ def _time(flags: Flags, log: Log) -> None:
         refuse("time needs a net: -model F")
     if flags.phase not in ("", "TRAIN", "TEST"):
         refuse(f"-phase must be TRAIN or TEST. Received: {flags.phase!r}")
-    device = _device(flags, log)
-    _check_iterations(flags)
+    net = _net(flags, flags.phase or "TRAIN", log)
     from proto2torch.measure.timing import lines, measure
-    from proto2torch.net import load
     from proto2torch.solvers.numbers import shown
 
-    state = {"phase": flags.phase or "TRAIN", "level": flags.level, "stages": options.stages(flags.stage)}
-    net = load(flags.model, device=device, **state)  # type: ignore[arg-type]
     told: list[str] = []
     times = measure(
         net,
@@ -146,15 +140,22 @@ def _device_query(flags: Flags, log: Log) -> None:
         log(f"Number of multiprocessors:     {properties.multi_processor_count}")
 
 
-def _device(flags: Flags, log: Log) -> str:
-    device = options.cuda_device(flags.gpu) if flags.gpu else "cpu"
-    log("Use CPU." if device == "cpu" else f"Use GPU with device ID {device.partition(':')[2]}")
-    return device
-
-
-def _check_iterations(flags: Flags) -> None:
+def _net(flags: Flags, phase: str, log: Log) -> Net:
+    """The net of -model, of the phase and of the flags' state, on the flags' device."""
     if flags.iterations < 1:
         refuse(f"-iterations must be at least 1. Received: {flags.iterations}")
+    device = options.cuda_device(flags.gpu) if flags.gpu else "cpu"
+    log("Use CPU." if device == "cpu" else f"Use GPU with device ID {device.partition(':')[2]}")
+    from proto2torch.net import load_definition
+    from proto2torch.prototxt.read import read_net
+    from proto2torch.training import net_log
+
+    whole = read_net(flags.model)
+    stages = options.stages(flags.stage)
+    net = load_definition(whole, phase=phase, level=flags.level, stages=stages, device=device)
+    for line in net_log.lines(net, whole):
+        log(line)
+    return net
 
 
 ACTIONS: dict[str, Callable[[Flags, Log], None]] = {

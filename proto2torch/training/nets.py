@@ -18,6 +18,7 @@ from proto2torch.prototxt.read import read_net
 from proto2torch.prototxt.replace import New
 from proto2torch.solvers.definition import SolverDefinition
 from proto2torch.solvers.sources import NetSource
+from proto2torch.training import net_log
 from proto2torch.training.log import Log
 from proto2torch.weights.random import Stream
 
@@ -60,7 +61,7 @@ def build(
     """
     stream = Stream(definition.random_seed)
     how: dict[str, Any] = {"device": device, "stream": stream, "allow_python_layers": allow_python_layers}
-    how["replaced"] = replaced or {}
+    how |= {"replaced": replaced or {}, "log": log}
     log(f"Creating training net from {definition.train.described}")
     train = _load(definition, definition.train, "TRAIN", level, stages, feeds=data, **how)
     nets = Nets(train, [])
@@ -107,17 +108,21 @@ def _load(
     stages: Sequence[str] = (),
     *,
     replaced: Mapping[str, New],
+    log: Log,
     **how: Any,
 ) -> Net:
-    net = replacing.apply(read(definition, source), replaced)
-    state = merged(phase, net.state, source.state)
-    return load_definition(
-        replace(net, state=None),
+    whole = replacing.apply(read(definition, source), replaced)
+    state = merged(phase, whole.state, source.state)
+    net = load_definition(
+        replace(whole, state=None),
         phase=PHASES[state.phase],
         level=state.level if level is None else level,
         stages=(*state.stage, *stages),
         **how,
     )
+    for line in net_log.lines(net, whole):
+        log(line)
+    return net
 
 
 def read(definition: SolverDefinition, source: NetSource) -> NetDefinition:

@@ -16,13 +16,12 @@ import torch
 
 import proto2torch
 from proto2torch import files
-from proto2torch.prototxt import schema
 from proto2torch.prototxt.text import dump
 from proto2torch.training.callbacks import Callback
 from proto2torch.training.events import Displayed, Event, Tested
+from proto2torch.training.net_log import resolved
 
 if TYPE_CHECKING:
-    from proto2torch.net import Net
     from proto2torch.training.solver import Solver
 
 COLUMNS = ("iteration", "seconds", "net", "figure", "value")
@@ -48,8 +47,8 @@ class Records(Callback):
         files.make_folder(folder)
         texts = {
             f"{folder}/solver.prototxt": dump(solver.definition.document.message),
-            f"{folder}/train.prototxt": resolved(solver.net),
-            **{f"{folder}/test{i}.prototxt": resolved(net) for i, net in enumerate(solver.test_nets)},
+            f"{folder}/train.prototxt": dump(resolved(solver.net)),
+            **{f"{folder}/test{i}.prototxt": dump(resolved(net)) for i, net in enumerate(solver.test_nets)},
             f"{folder}/run.json": json.dumps(self._run(solver), indent=2) + "\n",
         }
         for path, text in texts.items():
@@ -95,18 +94,6 @@ class Records(Callback):
             for name, value in event.figures():
                 self._rows.writerow((event.iteration, f"{event.seconds:.3f}", event.net, name, repr(value)))
             self._file.flush()
-
-
-def resolved(net: Net) -> str:
-    """The net that was built, as a prototxt: the layers of its phase and state, in today's format, without blobs."""
-    message = schema.new("NetParameter")
-    message.name = net.name
-    message.state.phase = ("TRAIN", "TEST").index(net.phase)
-    for layer in net.selected.layers:
-        added = message.layer.add()
-        added.CopyFrom(layer.message)
-        del added.blobs[:]
-    return dump(message)
 
 
 def versions() -> dict[str, str]:
