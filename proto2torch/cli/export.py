@@ -88,24 +88,13 @@ def _source(path: str, flat: bool, shapes: dict[str, Shape], state: dict[str, An
     from proto2torch.prototxt.read import read_net
 
     selected = {key: value for key, value in state.items() if key != "allow_python_layers"}
-    registry = _registry(state["allow_python_layers"])
+    registry = options.registry(state["allow_python_layers"])
     source = export_source(
         read_net(path), _data_shapes(registry), fold=not flat, registry=registry, shapes=shapes, **selected
     )
     for note in source.notes:
         say(note)
     return source
-
-
-def _registry(allow_python_layers: bool) -> Mapping[str, Any]:
-    """The layer types that may be exported."""
-    if allow_python_layers:
-        from proto2torch import python_layers
-
-        return python_layers.registry()
-    from proto2torch.layers import REGISTRY
-
-    return REGISTRY
 
 
 def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,6 +44,17 @@ def python_layers(command: F) -> F:
     return click.option("--allow-python-layers", is_flag=True, help=text)(command)
 
 
+def registry(allow_python_layers: bool) -> Mapping[str, Any]:
+    """The layer types that a net may have."""
+    if allow_python_layers:
+        from proto2torch import python_layers
+
+        return python_layers.registry()
+    from proto2torch.layers import REGISTRY
+
+    return REGISTRY
+
+
 def shapes(command: F) -> F:
     """`--shape data=50,3,227,227`, as a dict of shapes by blob."""
 
@@ -51,7 +62,9 @@ def shapes(command: F) -> F:
         return dict(map(_shape, given))
 
     text = "What an input or a data layer's top is like; a database is not read then."
-    return click.option("--shape", "shapes", metavar="BLOB=N,C,H,W", multiple=True, callback=parse, help=text)(command)
+    return click.option(
+        "--shape", "--input", "shapes", metavar="BLOB=N,C,H,W", multiple=True, callback=parse, help=text
+    )(command)
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

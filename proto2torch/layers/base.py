@@ -70,6 +70,8 @@ class Layer:
     """The messages of the layer that it reads beside `param`: loss_param, transform_param."""
     differs: ClassVar[str] = ""
     """What its values or gradients have that plain torch's do not, or what is refused, and why; for docs/layers.md."""
+    forks: ClassVar[tuple[str, ...]] = ()
+    """The forks of Caffe that have it, by their names in schemas/caffe.proto; none where it is Caffe's own."""
     fork_fields: ClassVar[frozenset[str]] = frozenset()
     """What it understands of forks, by path: `pooling_param.ceil_mode` a field, `pooling_param.pool=DEF` a value."""
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
@@ -99,6 +101,7 @@ class Layer:
     def __init_subclass__(cls, type: str | None = None, param: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if type is None:
+            cls.param = param or cls.param
             return
         if type in REGISTRY:
             raise TypeError(f"layer type {type!r} is registered twice. Received: {REGISTRY[type]!r} and {cls!r}")
@@ -117,6 +120,17 @@ class Layer:
 
     # What a subclass says
 
+    @classmethod
+    def chosen(cls, definition: LayerDefinition, fork: str) -> type[Layer]:
+        """The class for a layer of this type in a net of `fork`, or of no known one: itself, where forks do not give
+        the type several meanings (layers/variants.py)."""
+        return cls
+
+    @classmethod
+    def evidence(cls, message: Any) -> str:
+        """What in a layer says that this variant of its type is meant, in words; empty where nothing does."""
+        return ""
+
     def check(self) -> None:
         """Refuse fields that Caffe refuses, or that are not understood, whatever the shapes."""
 
@@ -127,6 +141,11 @@ class Layer:
     def blobs(self, *x: Shape) -> Sequence[Blob]:
         """The learnable blobs in Caffe's stored order."""
         return []
+
+    def multiply_adds(self, *x: Shape) -> int:
+        """The products of its learned filters and matrices with bottoms of these shapes; sums of a bias, and what only
+        compares, adds or scales elements, count for nothing."""
+        return 0
 
     def code(self, node: Node) -> Code:
         """The PyTorch that computes it at this place."""

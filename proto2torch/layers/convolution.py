@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import Code, Layer, call, unless
@@ -124,6 +125,15 @@ class Convolution(Sliding, type="Convolution", param="convolution_param"):
     def _filters(self, channels: int) -> tuple[int, int]:
         return self.p.num_output, channels // self.p.group
 
+    def multiply_adds(self, *x: Shape) -> int:
+        """Every value of a top sums C / group * kernel products."""
+        return sum(prod(top) for top in self.shapes(*x)) * self._products(x[0])
+
+    def _products(self, x: Shape) -> int:
+        """The products in which each value of the top, or of a Deconvolution's bottom, takes part."""
+        kernel = self.kernel(x)
+        return self._filters(x[kernel.axis])[1] * prod(kernel.size)
+
     def code(self, node: Node) -> Code:
         x = node.inputs[0].shape
         kernel = self.kernel(x)
@@ -182,6 +192,10 @@ class Deconvolution(Convolution, type="Deconvolution", param="convolution_param"
 
     def _filters(self, channels: int) -> tuple[int, int]:
         return channels, self.p.num_output // self.p.group
+
+    def multiply_adds(self, *x: Shape) -> int:
+        """Every value of a bottom is multiplied by num_output / group * kernel weights."""
+        return sum(prod(bottom) for bottom in x) * self._products(x[0])
 
     def padded(self, place: str, x: Shape, kernel: Kernel) -> str:
         return place

@@ -30,6 +30,10 @@ class InnerProduct(Layer, type="InnerProduct", param="inner_product_param"):
         weight = Blob("weight", shape, self.p.weight_filler, transposed=self.p.transpose)
         return [weight, Blob("bias", (self.p.num_output,), self.p.bias_filler)][: 1 + self.p.bias_term]
 
+    def multiply_adds(self, *x: Shape) -> int:
+        """Every value of the top sums K products."""
+        return prod(self.shapes(*x)[0]) * prod(x[0][self.axis(self.p.axis, x[0]) :])
+
     def fixes_extent(self) -> bool:
         return True
 

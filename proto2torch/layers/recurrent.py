@@ -61,6 +61,12 @@ class Recurrent(Layer):
     def fixes_extent(self) -> bool:
         return True
 
+    def multiply_adds(self, *x: Shape) -> int:
+        """Each of its matrices works on every item of every step, that of the static bottom once for all steps."""
+        steps, items = x[0][:2]
+        matrices = [blob for blob in self.blobs(*x) if len(blob.shape) == 2]
+        return sum(prod(b.shape) * items * (1 if b.key.endswith("_static") else steps) for b in matrices)
+
     def _input_blobs(self, rows: int, names: tuple[str, str], x: tuple[Shape, ...]) -> list[Blob]:
         """What maps the bottoms: weight, bias, and the weight of the static bottom."""
         weight, bias = names
