@@ -197,6 +197,7 @@ class _Folder:
             foldable=foldable,
             call=call,
             parts=tuple(parts),
+            inner=tuple(steps),
         )
 
     def _class_names(self, wanted: Sequence[str], identity: Sequence[bool]) -> list[str]:
@@ -244,6 +245,7 @@ class _Folder:
             outputs=steps[-1].outputs,
             call=None,
             parts=tuple(parts),
+            inner=tuple(steps),
         )
 
 

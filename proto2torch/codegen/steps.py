@@ -40,6 +40,8 @@ class Step:
     """The constructor of a block, taken apart."""
     parts: tuple[tuple[int, str], ...] = ()
     """The nodes whose modules lie in it, each with the way there from its own attribute: `.0.branch2a`."""
+    inner: tuple[Step, ...] = ()
+    """The steps that a block, or a row of blocks, stands for."""
 
     @cached_property
     def constructor(self) -> Call | None:
