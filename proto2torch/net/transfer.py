@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from proto2torch import weights
 from proto2torch.codegen.source import generate
 from proto2torch.errors import WeightsError, Where
 from proto2torch.ir.deploy import without_labels
+from proto2torch.net import copying
 from proto2torch.net.blobs import Blobs, LearnedBlob
 from proto2torch.net.built import Built
 from proto2torch.net.layouts import Layouts
@@ -34,16 +36,23 @@ def load(net: Layouts, source: Source, device: torch.device, *, strict: bool = F
     params = net.blobs.by_layer(first=isinstance(source, str) and not stored.hdf5)  # of layers of one name
     shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in net.graph.nodes}
     report = weights.match(stored, shapes, strict=strict, shared=_shared(net.blobs))
-    _copy(report, params)
+    copying.copy(_pairs(report, params), stored.release)
     return report
 
 
-@torch.no_grad()
-def _copy(report: weights.Report, params: Mapping[str, Sequence[LearnedBlob]]) -> None:
+def _pairs(
+    report: weights.Report, params: Mapping[str, Sequence[LearnedBlob]]
+) -> Iterator[tuple[torch.Tensor, np.ndarray[Any, Any]]]:
+    """Each blob in Caffe's shape, with its array; one that has another layout than its owner as the owner keeps it."""
     for layer, arrays in report.matched.items():
         for blob, array in zip(params[layer], arrays, strict=True):
-            if array is not None:
-                blob.tensor.copy_(blob.from_caffe(array))
+            if array is None:
+                continue
+            view = blob.data
+            if view.untyped_storage().data_ptr() == blob.tensor.untyped_storage().data_ptr():
+                yield view, array
+            else:
+                yield blob.tensor, blob.from_caffe(array).cpu().numpy()
 
 
 def _load_state(net: Layouts, path: str, device: torch.device) -> weights.Report:

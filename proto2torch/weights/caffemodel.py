@@ -21,6 +21,7 @@ from proto2torch.weights.wire import BYTES, VARINT, Field, Malformed
 Array = np.ndarray[Any, Any]
 
 _LARGEST = 2**31 - 1  # bytes of a message that protobuf, and with it Caffe, reads
+_MOST_LAYERS, _MOST_BLOBS = 100_000, 1000  # a hundred times what any net has; in a file, and in a layer
 _EXPECTED = "a binary .caffemodel"
 _NAME, _LAYERS, _LAYER = 1, 2, 100
 _NET = {_NAME: BYTES, _LAYERS: BYTES, 3: BYTES, 5: VARINT, 6: BYTES, 7: VARINT, 8: BYTES, _LAYER: BYTES}
@@ -68,7 +69,7 @@ def read(path: str, check: bool = True) -> StoredWeights:
     for field, numbers in parts:
         layer = _layer(path, data, field, numbers)
         layers.setdefault(layer.name, layer)
-    return StoredWeights(layers, path, name)
+    return StoredWeights(layers, path, name, data=data)
 
 
 def write(
@@ -129,6 +130,8 @@ def _net(data: memoryview) -> tuple[str, list[Field], list[Field], Field | None]
             new.append(field)
         elif field.number == checksum.FIELD and field.kind == wire.FIXED64:
             sealed = field
+        if len(old) + len(new) > _MOST_LAYERS:
+            raise Malformed(field.offset, f"it has more than {_MOST_LAYERS} layers")
     return name, old, new, sealed
 
 
@@ -153,6 +156,8 @@ def _layer(path: str, data: memoryview, message: Field, numbers: _Numbers) -> St
                 kind = wire.text(data, field, "type")
             elif field.number == numbers.blobs:
                 found.append(field.expect(BYTES, "blobs"))
+            if len(found) > _MOST_BLOBS:
+                raise Malformed(field.offset, f"a layer has at most {_MOST_BLOBS} blobs. Received: more")
         for field in found:
             blobs.append(blobproto.decode(data, field.start, field.end))
     except Malformed as error:

@@ -18,6 +18,7 @@ from proto2torch.weights import wire
 FIELD = 7_433_001
 """The number of the field, in NetParameter and in SolverState; Caffe and its forks have none near it."""
 _MODULUS = 1 << 64
+_PIECE = 16 << 20  # bytes that are in memory at once
 
 
 class Checksum:
@@ -55,7 +56,10 @@ class Checksum:
 def verify(data: memoryview, field: wire.Field, path: str, kind: type[Proto2TorchError]) -> None:
     """Raise `kind` where the bytes before `field` are others than were written."""
     found = Checksum()
-    found.add(data[: field.offset])
+    for start in range(0, field.offset, _PIECE):
+        end = min(start + _PIECE, field.offset)
+        found.add(data[start:end])
+        wire.release(data, start, end)
     if int.from_bytes(data[field.start : field.end], "little") != found.value():
         raise kind(
             "it is damaged: its bytes are not those that were written (the checksum differs)",

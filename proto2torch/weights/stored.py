@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from proto2torch.weights import wire
+
 Array = np.ndarray[Any, Any]
 
 
@@ -42,8 +44,17 @@ class StoredWeights:
     path: str | None = None
     name: str = ""
     """The net's own name."""
-    hdf5: bool = field(default=False)
+    hdf5: bool = False
     """Whether it came from HDF5, whose blobs match by HDF5's rule."""
+    data: memoryview | None = field(default=None, repr=False)
+    """The mapped file that arrays lie in."""
+
+    def release(self, array: Array) -> None:
+        """Let go of the memory of a mapped array that has been read; it is read again when it is used again."""
+        if self.data is not None:
+            start = array.ctypes.data - np.frombuffer(self.data, np.uint8).ctypes.data
+            if start >= 0 and start + array.nbytes <= len(self.data):
+                wire.release(self.data, start, start + array.nbytes)
 
     def arrays(self) -> dict[str, list[Array]]:
         """The layers that have blobs, each as a list of float32 arrays of their own memory."""

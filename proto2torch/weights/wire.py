@@ -67,6 +67,14 @@ def mapped(path: str, kind: type[Proto2TorchError]) -> memoryview:
         unreadable(path, error, kind)
 
 
+def release(data: memoryview, start: int, end: int) -> None:
+    """Let go of the pages between two offsets of a `mapped` file; they are read again when they are used again."""
+    file = data.obj
+    if isinstance(file, mmap.mmap) and hasattr(file, "madvise"):
+        first = start // mmap.PAGESIZE * mmap.PAGESIZE
+        file.madvise(mmap.MADV_DONTNEED, first, end - first)
+
+
 def fields(data: memoryview, start: int, end: int) -> Iterator[Field]:
     """The fields of the message at `start`, up to `end`."""
     while start < end:

@@ -254,6 +254,7 @@ def test_a_hostile_file_is_refused_at_once(read: Read) -> None:
     nested = b""
     for _ in range(2000):
         nested = b"\x12" + _length(nested) + nested
+    groups = b"\xa3\x06" * 100_000  # protobuf nests so
     claims = b"\x3a\x0b\x0a\x09" + b"\xff" * 8 + b"\x7f"
     layer = b"\x0a\x01a\x3a" + _length(claims) + claims
     started = time.perf_counter()
@@ -262,7 +263,42 @@ def test_a_hostile_file_is_refused_at_once(read: Read) -> None:
         read(b"\xa2\x06" + _length(layer) + layer)
     with pytest.raises(WeightsError):
         read(b"\xa2\x06" + b"\xff" * 9 + b"\x01")
+    with pytest.raises(WeightsError, match="no field has the tag 0x323"):
+        read(groups)
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("tiny", [b"\x3a\x00", b"\x3a\x05\x2a\x03abc", b"\x3a\x06\x2a\x04\0\0\0\0"])
+def test_a_million_tiny_blobs_are_refused_before_they_are_objects(read: Read, tiny: bytes) -> None:
+    blobs = b"\x0a\x01a" + tiny * 1_000_000
+    started = time.perf_counter()
+    with pytest.raises(WeightsError, match="a layer has at most 1000 blobs"):
+        read(b"\xa2\x06" + _length(blobs) + blobs)
+    with pytest.raises(WeightsError, match="it has more than 100000 layers"):
+        read((b"\xa2\x06" + _length(tiny) + tiny) * 1_000_000)
+    assert time.perf_counter() - started < 3
+
+
+def test_more_than_protobuf_reads_is_read(tmp_path: Path) -> None:
+    """A layer of 2.2 GiB of zeros, which take no room on the disk, but for its last value; and one behind it."""
+    path, size = tmp_path / "large.caffemodel", 4 * 600_000_000
+    dims = wire.encode(30_000) + wire.encode(20_000)
+    shape = b"\x0a" + _length(dims) + dims
+    values, shape = b"\x2a" + wire.encode(size), b"\x3a" + _length(shape) + shape
+    held = len(values) + size + len(shape)
+    layer = b"\x0a\x05large\x3a" + wire.encode(held)
+    behind = schema.new("NetParameter")
+    blob(behind.layer.add(name="behind"), shape=(2,), data=[1.0, 2.0])
+    with open(path, "wb") as file:
+        file.write(b"\xa2\x06" + wire.encode(len(layer) + held) + layer + values)
+        file.seek(size - 4, 1)
+        file.write(struct.pack("<f", 7.5) + shape + behind.SerializeToString())
+    stored = caffemodel.read(str(path))
+    large = stored.layers["large"].blobs[0]
+    assert large is not None and large.array.shape == (30_000, 20_000)
+    assert large.array[0, 0] == 0 and large.array[-1, -1] == 7.5
+    behind_blob = stored.layers["behind"].blobs[0]
+    assert behind_blob is not None and behind_blob.array.tolist() == [1, 2]
 
 
 @settings(max_examples=150, deadline=None)
