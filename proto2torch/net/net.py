@@ -145,13 +145,16 @@ class Net(nn.Module):
 
     def forward(self, *args: Any, **inputs: Any) -> dict[str, Tensor]:
         """Every net output by name; `loss` is the objective of this forward. HDF5Output layers write their files."""
-        for file in self._files:
-            file.prepare()
-        values = self._run(_outputs, self._inputs(args, inputs), ("files",) if self._files else (), whole=True)
-        self.loss = self._objective(values)
-        for file in self._files:
-            file.write(values)
-        return {name: values[name] for name in self.outputs}
+        return self._whole(_outputs, self._inputs(args, inputs), ("files",) if self._files else ())[0]
+
+    def observed(self, **inputs: Any) -> tuple[dict[str, Tensor], dict[Value, Tensor]]:
+        """What `forward` gives, and every value of the net on the way, as `versions` gives them."""
+
+        def returns(graph: Graph) -> Returns:
+            return [*_outputs(graph), *_versions(graph).items()]
+
+        outputs, values = self._whole(returns, self._inputs((), inputs), ("observed\0",))
+        return outputs, {value: values[name] for name, value in _versions(self.graph).items()}
 
     def features(self, *names: str, **inputs: Any) -> dict[str, Tensor]:
         """The named blobs, in-place ones with their last value; layers that they do not need do not run."""
@@ -168,14 +171,21 @@ class Net(nn.Module):
 
     def versions(self, **inputs: Any) -> dict[Value, Tensor]:
         """Every value of the net, in each of its versions: a blob that layers write in place has several."""
-        values = [v for node in self.graph.nodes for v in node.outputs]
-        names = {v: f"{v.blob}\0{v.version}" for v in values}
+        names = _versions(self.graph)
+        found = self._run(lambda graph: list(_versions(graph).items()), self._inputs((), inputs), tuple(names))
+        return {value: found[name] for name, value in names.items()}
 
-        def returns(graph: Graph) -> Returns:
-            return [(f"{v.blob}\0{v.version}", v) for node in graph.nodes for v in node.outputs]
-
-        found = self._run(returns, self._inputs((), inputs), tuple(names.values()))
-        return {v: found[name] for v, name in names.items()}
+    def _whole(
+        self, returns: Callable[[Graph], Returns], inputs: dict[str, Tensor], names: tuple[str, ...]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A forward of all layers: the net's outputs, and all that `returns` says."""
+        for file in self._files:
+            file.prepare()
+        values = self._run(returns, inputs, names, whole=True)
+        self.loss = self._objective(values)
+        for file in self._files:
+            file.write(values)
+        return {name: values[name] for name in self.outputs}, values
 
     def _run(
         self,
@@ -287,6 +297,11 @@ class Net(nn.Module):
 def _outputs(graph: Graph) -> Returns:
     """What a forward gives: the net's outputs, the terms of its objective, and what files are written of."""
     return [*default_returns(graph), *hdf5_output.returns(graph)]
+
+
+def _versions(graph: Graph) -> dict[str, Value]:
+    """Every value of a net under a name that no blob has."""
+    return {f"{v.blob}\0{v.version}": v for node in graph.nodes for v in node.outputs}
 
 
 def _last_values(graph: Graph) -> dict[str, Value]:

@@ -84,8 +84,7 @@ class SolverDefinition:
     gpu: int | None
     """The device_id where the file itself says solver_mode GPU; None for the CPU."""
     weights: tuple[str, ...]
-    notes: tuple[str, ...]
-    """What the file asks for and the training does without, for the log."""
+    debug_info: bool
 
     @property
     def path(self) -> str | None:
@@ -127,8 +126,7 @@ def _definition(document: Document, train: NetSource, tests: tuple[NetSource, ..
             *("type", "lr_policy", "base_lr", "gamma", "power", "stepsize", "momentum", "momentum2", "rms_decay"),
             *("delta", "weight_decay", "regularization_type", "iter_size", "average_loss", "max_iter", "display"),
             *("test_interval", "test_initialization", "test_compute_loss", "snapshot", "snapshot_prefix"),
-            "snapshot_after_train",
-            "snapshot_diff",
+            *("snapshot_after_train", "snapshot_diff", "debug_info"),
         )
     }
     return SolverDefinition(
@@ -145,6 +143,5 @@ def _definition(document: Document, train: NetSource, tests: tuple[NetSource, ..
         random_seed=p.random_seed & 0xFFFFFFFF if p.random_seed >= 0 else None,
         gpu=p.device_id if p.HasField("solver_mode") and p.solver_mode == p.GPU else None,
         weights=tuple(part.strip() for entry in p.weights for part in entry.split(",") if part.strip()),
-        notes=("debug_info: the lines of each layer's values are not printed",) if p.debug_info else (),
         **same,
     )

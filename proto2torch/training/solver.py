@@ -18,6 +18,7 @@ from proto2torch.solvers.numbers import shown
 from proto2torch.solvers.overrides import override
 from proto2torch.training import devices, nets, resume, snapshot, test
 from proto2torch.training.callbacks import Callback, Callbacks
+from proto2torch.training.debug_info import DebugInfo
 from proto2torch.training.display import Display
 from proto2torch.training.events import Event, History
 from proto2torch.training.log import Log
@@ -92,8 +93,6 @@ class Solver:
         self.definition = d = definitions.read(document)
         self.device = devices.choose(device, d, self.log)
         self.log(f"Initializing solver from parameters: \n{dump(document.message)}")
-        for note in d.notes:
-            self.log(note)
         self.prefix = snapshot.prefix(d)
         if d.snapshot:
             snapshot.check_writable(self.prefix, document.where("snapshot_prefix"))
@@ -123,6 +122,7 @@ class Solver:
         self.on_full_disk = on_full_disk
         self.images = nets.batch_size(self.net) * d.iter_size
         self._watch = Watch(self.net) if watch else None
+        self._debug = DebugInfo(self.net, self.log, self._watch) if d.debug_info else None
         self._display = Display(self.log, d.display, self.images)
         self._update = Update(d, self.net, self._display, self.log)
         self._smoothed = SmoothedLoss(d.average_loss)
@@ -200,7 +200,8 @@ class Solver:
             self._watch.settle()
         for i, (net, source) in enumerate(zip(self.test_nets, self.definition.tests, strict=True)):
             self.log(f"Iteration {self.iter}, Testing net (#{i})")
-            means = test.run(net, source.iterations, go_on=self._goes_on)
+            forward = DebugInfo(net, self.log).forward if self._debug else net
+            means = test.run(net, source.iterations, go_on=self._goes_on, forward=forward)
             if means is None:
                 self.log("Test interrupted.")
                 break
@@ -259,7 +260,7 @@ class Solver:
         """Forward and backward over iter_size batches, the display where due, the update."""
         display, policy = self._due(self.definition.display), self._update.policy
         self._update.rule.zero_grad()
-        self.loss = self._forward_backward()
+        self.loss = self._forward_backward(self._debug if display else None)
         if self.definition.display or policy.watches_loss:
             self._smoothed.add(self.loss)
         if policy.watches_loss:
@@ -272,16 +273,18 @@ class Solver:
         self._update.apply(self.iter, display)
         self.iter += 1
 
-    def _forward_backward(self) -> Tensor:
-        """The mean loss of iter_size batches; their gradients add up in the parameters."""
+    def _forward_backward(self, debug: DebugInfo | None) -> Tensor:
+        """The mean loss of iter_size batches; their gradients add up in the parameters. `debug` logs on the way."""
         batches = self.definition.iter_size
         losses = []
         for _ in range(batches):
-            outputs = self.net()
+            outputs = debug.forward() if debug else self.net()
             losses.append(self.net.loss.detach())
             if self._watch:
                 self._watch.loss(self.iter, losses[-1])
-            if self.net.loss.requires_grad:
+            if debug:
+                debug.backward()
+            elif self.net.loss.requires_grad:
                 self.net.loss.backward()  # type: ignore[no-untyped-call]
         self.outputs = {name: value.detach() for name, value in outputs.items()}
         return losses[0] if batches == 1 else torch.stack(losses).sum() / batches

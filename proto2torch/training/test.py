@@ -31,6 +31,7 @@ def run(
     *,
     go_on: Callable[[], bool] = lambda: True,
     each: Callable[[int, dict[str, Tensor]], None] | None = None,
+    forward: Callable[[], dict[str, Tensor]] | None = None,
 ) -> Means | None:
     """Run `iterations` batches of the net's own data layers and average each output: the plain mean of the batches.
 
@@ -39,6 +40,7 @@ def run(
         iterations: how many batches; of none there are no outputs, and the loss is not a number, as in Caffe.
         go_on: asked before each batch; where it says no, the test ends without a result.
         each: told each batch's number and outputs.
+        forward: runs the net on its next batch, in place of a call of the net.
 
     Returns:
         The means, or None where `go_on` ended the test.
@@ -49,7 +51,7 @@ def run(
         for i in range(iterations):
             if not go_on():
                 return None
-            outputs = net()
+            outputs = (forward or net)()
             if each is not None:
                 each(i, outputs)
             for name, value in outputs.items():

@@ -22,7 +22,8 @@ class Watch:
 
     def __init__(self, net: Net) -> None:
         self._net = net
-        self._inputs: tuple[Tensor, ...] = ()
+        self.inputs: tuple[Tensor, ...] = ()
+        """Of the last forward: what the net's module takes."""
         self._first = torch.full((), -1, device=net.device)  # the iteration of the first bad loss
         net.module.register_forward_pre_hook(self._keep)
 
@@ -64,11 +65,11 @@ class Watch:
             self._end(first, "the loss is not finite")
 
     def _keep(self, module: Any, inputs: tuple[Tensor, ...]) -> None:
-        self._inputs = inputs
+        self.inputs = inputs
 
     def _end(self, iteration: int, what: str) -> None:
         with torch.enable_grad():
-            found = first_bad(self._net, dict(zip(self._net.arguments, self._inputs, strict=False)))
+            found = first_bad(self._net, dict(zip(self._net.arguments, self.inputs, strict=False)))
         text = f"iteration {iteration}: {what}"
         hint = "the snapshots written before are whole; a lower base_lr or clip_gradients may help"
         if found is None:

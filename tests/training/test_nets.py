@@ -7,7 +7,7 @@ import torch
 
 from proto2torch.errors import NetError
 
-from .cases import Captured, solver
+from .cases import solver
 
 NET = """
 name: "small"
@@ -110,9 +110,3 @@ def test_a_net_beside_the_solver_is_found_from_elsewhere(folder, tmp_path_factor
     (folder / "solver.prototxt").write_text(LEAST + 'net: "net.prototxt"')
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert names(solver(folder)[0].net) == ["data", "ip"]
-
-
-def test_the_log_says_what_is_not_printed(folder):
-    _, log = built(folder, 'net: "net.prototxt" debug_info: true')
-    assert isinstance(log, Captured)
-    assert "debug_info: the lines of each layer's values are not printed" in log.lines()
