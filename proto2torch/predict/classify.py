@@ -57,16 +57,15 @@ def classify(
     if oversample and found.prepare.size in (None, found.prepare.shape[1:]):
         hint = "give the size that images are resized to, such as --size 256"
         raise DataError("ten crops need images larger than what the net takes", hint=hint)
-    with torch.inference_mode():
-        for start in range(0, len(paths), batch):
-            some = paths[start : start + batch]
-            crops = np.stack(workers.run(lambda path: found.prepare(path, oversample), some))
-            scores = _scores(found, name, crops.reshape(-1, *found.prepare.shape))
-            scores = scores.reshape(len(some), -1, scores.shape[1]).mean(1)
-            if labels is not None and len(labels) != scores.shape[1]:
-                raise DataError(f"expected a label for each of {scores.shape[1]} classes. Received: {len(labels)}")
-            for path, row in zip(some, scores, strict=True):
-                yield Prediction(path, row, labels)
+    for start in range(0, len(paths), batch):
+        some = paths[start : start + batch]
+        crops = np.stack(workers.run(lambda path: found.prepare(path, oversample), some))
+        scores = _scores(found, name, crops.reshape(-1, *found.prepare.shape))
+        scores = scores.reshape(len(some), -1, scores.shape[1]).mean(1)
+        if labels is not None and len(labels) != scores.shape[1]:
+            raise DataError(f"expected a label for each of {scores.shape[1]} classes. Received: {len(labels)}")
+        for path, row in zip(some, scores, strict=True):
+            yield Prediction(path, row, labels)
 
 
 def read_labels(path: str) -> list[str]:
@@ -83,6 +82,7 @@ def read_labels(path: str) -> list[str]:
     return lines
 
 
+@torch.inference_mode()
 def _scores(found: ImageNet, name: str, images: NDArray[np.float32]) -> Any:
     scores = found.net.features(name, **{found.input: torch.from_numpy(images)})[name].float().cpu().numpy()
     scores = scores.reshape(len(images), -1) if scores.ndim < 4 or scores.shape[2:] == (1, 1) else scores

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from proto2torch.data import workers
+from proto2torch.data.prefetch import Prefetcher
 from proto2torch.errors import DataError
 from proto2torch.predict.preprocess import Preprocessor
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from proto2torch.net import Net
 
 Array = NDArray[np.float32]
+
+_AHEAD = 2  # batches of images that are decoded while the net works
 
 
 def extract(
@@ -35,15 +39,16 @@ def extract(
         DataError: the rows of a blob change their shape from one batch to another.
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    with torch.inference_mode():
-        for inputs in batches:
+    behind = 1 if net.device.type == "cuda" else 0  # there the next batch begins while this one is on its way
+    waiting: deque[dict[str, Callable[[], Array]]] = deque()
+    for inputs in batches:
+        with torch.inference_mode():  # not around the yield: it would hold for the caller too
             found = net.features(*blobs, **inputs)
-            arrays = {name: _rows(found[name], keep) for name in blobs}
-            for name, array in arrays.items():
-                if array.shape[1:] != shapes.setdefault(name, array.shape[1:]):
-                    message = f"the rows of blob {name!r} must keep their shape, {shapes[name]}."
-                    raise DataError(f"{message} Received: {array.shape[1:]}")
-            yield arrays
+            waiting.append({name: _coming(found[name], keep) for name in blobs})
+        if len(waiting) > behind:
+            yield _arrived(waiting.popleft(), shapes)
+    while waiting:
+        yield _arrived(waiting.popleft(), shapes)
 
 
 def own(iterations: int) -> Iterator[dict[str, Any]]:
@@ -53,13 +58,41 @@ def own(iterations: int) -> Iterator[dict[str, Any]]:
 
 def images(paths: Sequence[str], prepare: Preprocessor, batch: int, name: str) -> Iterator[dict[str, Any]]:
     """Images in batches of `batch`, the last one with what is left, for the input `name` of a net."""
-    for start in range(0, len(paths), batch):
-        some = paths[start : start + batch]
-        yield {name: torch.from_numpy(np.stack(workers.run(prepare, some)))}
+
+    def decoded(start: int) -> torch.Tensor:
+        return torch.from_numpy(np.stack(workers.run(prepare, paths[start : start + batch])))  # fails behind the last
+
+    ahead = Prefetcher(decoded, 0, batch, _AHEAD)
+    try:
+        for _ in range(0, len(paths), batch):
+            yield {name: ahead.next()}
+    finally:
+        ahead.close()
 
 
-def _rows(tensor: torch.Tensor, keep: bool) -> Array:
-    """A blob on the host; one without axes is one row."""
-    array: Array = tensor.detach().float().cpu().numpy()
-    array = array.reshape(1) if array.ndim == 0 else array
-    return np.array(array) if keep else array
+def _coming(tensor: torch.Tensor, keep: bool) -> Callable[[], Array]:
+    """What gives a blob on the host once it is there; one without axes is one row."""
+    rows = tensor.detach().float()
+    rows = rows.reshape(1) if rows.ndim == 0 else rows
+    if rows.device.type == "cuda":
+        host, copied = rows.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record(torch.cuda.current_stream(rows.device))
+
+        def arrived() -> Array:
+            copied.synchronize()
+            return host.numpy()
+
+        return arrived
+    array: Array = rows.cpu().numpy()
+    array = np.array(array) if keep else array
+    return lambda: array
+
+
+def _arrived(coming: Mapping[str, Callable[[], Array]], shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+    """The blobs of one batch; their rows must have the shapes of those before."""
+    arrays = {name: arrived() for name, arrived in coming.items()}
+    for name, array in arrays.items():
+        if array.shape[1:] != shapes.setdefault(name, array.shape[1:]):
+            message = f"the rows of blob {name!r} must keep their shape, {shapes[name]}."
+            raise DataError(f"{message} Received: {array.shape[1:]}")
+    return arrays

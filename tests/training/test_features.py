@@ -17,7 +17,7 @@ from proto2torch.data.datum import parse
 from proto2torch.data.records import open_records
 from proto2torch.errors import DataError, Proto2TorchError
 from proto2torch.training import feature_files, mat
-from proto2torch.training.features import extract, own
+from proto2torch.training.features import extract, images, own
 from proto2torch.training.spool import Spool
 
 TOOLS = Path(__file__).parents[1] / "golden/data/tools"
@@ -207,3 +207,31 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 def test_a_spool_of_nothing_is_an_empty_array(tmp_path: Path) -> None:
     with Spool(tmp_path / "a.npy") as spool:
         assert spool.finish().shape == (0,)
+
+
+def test_the_callers_own_work_is_not_in_inference_mode() -> None:
+    net = p2t.load(str(TOOLS / "net.prototxt"), str(TOOLS / "net.caffemodel"))
+    for _ in extract(net, BLOBS, own(1)):
+        assert not torch.is_inference_mode_enabled()
+        assert torch.is_grad_enabled()
+    net.close()
+
+
+def test_images_are_decoded_ahead_and_the_work_ends_with_the_caller(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def prepare(path: str) -> np.ndarray:
+        seen.append(path)
+        return np.full(3, int(path), np.float32)
+
+    paths = [str(number) for number in range(20)]
+    found = [batch["data"] for batch in images(paths, prepare, 3, "data")]  # type: ignore[arg-type]
+    assert [len(batch) for batch in found] == [3, 3, 3, 3, 3, 3, 2]
+    assert torch.cat(found)[:, 0].tolist() == list(range(20))
+    seen.clear()
+    batches = images([str(number) for number in range(300)], prepare, 3, "data")  # type: ignore[arg-type]
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert len(seen) <= 15
+    with pytest.raises(ValueError, match="'x'"):
+        list(images(["1", "x"], prepare, 1, "data"))  # type: ignore[arg-type]
