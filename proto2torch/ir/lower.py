@@ -37,7 +37,7 @@ def lower(
     `input_shapes` replaces those of the net's inputs, by blob name.
     Raises what is wrong with the net: one NetError, or all of them as Problems.
     """
-    lowering = _Lowering(phase, registry, data_shapes, input_shapes or {})
+    lowering = _Lowering(phase, registry, data_shapes, input_shapes or {}, net.fork)
     lowering.taken.update(top for definition in net.layers for top in definition.message.top)
     for definition in net.layers:
         lowering.layer(definition)
@@ -66,7 +66,7 @@ def with_splits(
     try:
         return splits.insert(selected, whole)
     except Proto2TorchError as error:
-        lowering = _Lowering(phase, registry, data_shapes, {})
+        lowering = _Lowering(phase, registry, data_shapes, {}, selected.fork)
         for definition in selected.layers:
             lowering.layer(definition)
         raise_problems([*getattr(error, "problems", [error]), *lowering.problems])
@@ -75,9 +75,15 @@ def with_splits(
 
 class _Lowering:
     def __init__(
-        self, phase: str, registry: Mapping[str, Any], data_shapes: DataShapes, input_shapes: Mapping[str, Shape]
+        self,
+        phase: str,
+        registry: Mapping[str, Any],
+        data_shapes: DataShapes,
+        input_shapes: Mapping[str, Shape],
+        fork: str,
     ) -> None:
         self.phase, self.registry, self.data_shapes, self.input_shapes = phase, registry, data_shapes, input_shapes
+        self.fork = fork
         self.problems: list[Proto2TorchError] = []
         self.notes: list[str] = []
         self.nodes: list[Node] = []
@@ -114,6 +120,7 @@ class _Lowering:
                 where=definition.where("type"),
                 hint=did_you_mean(definition.type, self.registry),
             )
+        cls = cls.chosen(definition, self.fork)
         raise_problems(forks.refused(definition.message, definition.where, {*cls.fork_fields, cls.param}))
         self.notes += _unread(definition, cls)
         op = cls(definition, self.phase)

@@ -48,6 +48,7 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
     )
 
     tops_allowed = (1, 2)
+    fork_fields = frozenset(("pooling_param.ceil_mode",))
 
     def check(self) -> None:
         p = self.p
@@ -68,6 +69,12 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
     def _stride(self) -> tuple[int, int]:
         return both(self, "stride", "stride", 1)
 
+    @property
+    def _rounds_up(self) -> bool:
+        """Caffe's round_mode, or where that is absent the older ceil_mode of a fork."""
+        p = self.p
+        return bool(p.round_mode == _CEIL if p.HasField("round_mode") else p.ceil_mode)
+
     def window(self, x: Shape) -> Window:
         """The window over a bottom of shape (N, C, H, W)."""
         if len(x) != 4:
@@ -75,7 +82,7 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
         if self.p.global_pooling:
             return Window((x[2], x[3]), (1, 1), (0, 0), True)
         kernel = both(self, "kernel_size", "kernel", None)
-        window = Window(kernel, self._stride(), self._pad(), self.p.round_mode == _CEIL)
+        window = Window(kernel, self._stride(), self._pad(), self._rounds_up)
         positive(self, "kernel_size", window.kernel)
         positive(self, "stride", window.stride)
         if any(p >= k for p, k in zip(window.pad, window.kernel, strict=True)):

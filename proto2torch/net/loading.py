@@ -29,6 +29,7 @@ def load(
     device: str | torch.device = "cpu",
     allow_python_layers: bool = False,
     feeds: Mapping[str, Any] | None = None,
+    fork: str = "",
 ) -> Net:
     """The net of a prototxt as an nn.Module.
 
@@ -47,6 +48,9 @@ def load(
     feeds
         What feeds data or Input layers in place of what they read, by name: an iterable of batches, such as a
         DataLoader, whose batches are mappings by top or sequences in the tops' order, or an object like `data.Feed`.
+    fork
+        The fork of Caffe that the net is written for, `segnet` say; needed where forks give one layer type several
+        meanings and the layer's fields do not tell which.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def load(
     if (path is None) == (text is None):
         raise UsageError(f"takes a path or a text. Received: {'neither' if path is None else 'both'}")
     net = load_definition(
-        read_net(None if path is None else os.fspath(path), text=text),
+        read_net(None if path is None else os.fspath(path), text=text, fork=fork),
         phase=phase,
         level=level,
         stages=stages,

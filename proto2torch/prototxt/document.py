@@ -116,6 +116,8 @@ class NetDefinition:
     source: Source | None = None
     notes: tuple[str, ...] = ()
     """What an upgrade changed or dropped, for the user to read."""
+    fork: str = ""
+    """The fork of Caffe that it is written for, where the user has said so."""
 
     @property
     def path(self) -> str | None:

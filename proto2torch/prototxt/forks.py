@@ -17,8 +17,9 @@ def refused(
     """An error for each fork's field or enum value that is set in a message, or in the messages within it.
 
     `where` gives the place of a field by its path, `include[1].phase`. `understood` has the paths that are no error,
-    without indices: `pooling_param.ceil_mode` a field, `pooling_param.pool=DEF` a value. What a field's message says
-    is looked at whether the field is understood or Caffe's own; `skip` names fields that are not looked into.
+    without indices: `pooling_param.ceil_mode` a field with its values, `pooling_param.pool=DEF` a value of a field of
+    Caffe's own. What a field's message says is looked at whether the field is understood or Caffe's own; `skip` names
+    fields that are not looked into.
     """
     return [UnsupportedError(text, where=where(path)) for path, text in _found(message, "", "", understood, skip)]
 
@@ -53,7 +54,7 @@ def _found(
             at = f"{place}[{index}]" if many else place
             if field.message:
                 yield from _found(one, f"{at}.", f"{here}.", understood)
-            elif one in field.values and f"{here}={field.values[one][0]}" not in understood:
+            elif not field.forks and one in field.values and f"{here}={field.values[one][0]}" not in understood:
                 text, forks = field.values[one]
                 yield at, f"value {text} of {scope}.{name} is not Caffe's but of {forks}: not supported"
 

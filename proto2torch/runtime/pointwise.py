@@ -1,6 +1,7 @@
 """Pointwise functions whose gradient in Caffe is not the derivative."""
 
 import torch
+import torch.nn.functional as F
 
 
 class Overwritten(torch.autograd.Function):
@@ -50,3 +51,9 @@ def clip(x, low, high):
     """x within [low, high]; the gradient passes there, bounds included."""
     inside = (x >= low) & (x <= high)
     return torch.where(inside, x, x.detach().clamp(low, high))
+
+
+def mish_slope(x):
+    """The derivative of x tanh(log(1 + exp(x)))."""
+    curve = torch.tanh(F.softplus(x))
+    return curve + x * torch.sigmoid(x) * (1 - curve * curve)

@@ -32,22 +32,22 @@ def layer(type: str, fields: str = "", name: str = "t", bottoms: str = 'bottom: 
 
 def test_a_field_of_a_fork_is_refused_with_the_layer_and_its_line() -> None:
     with pytest.raises(UnsupportedError) as raised:
-        graph(INPUT + layer("Pooling", "pooling_param { kernel_size: 2 ceil_mode: false }", "p"))
+        graph(INPUT + layer("Pooling", "pooling_param { kernel_size: 2 pad_t: 1 }", "p"))
     assert str(raised.value) == (
-        "layer 'p' (Pooling), net.prototxt:3:32: field 'ceil_mode' of PoolingParameter is not Caffe's but of its fork "
+        "layer 'p' (Pooling), net.prototxt:3:32: field 'pad_t' of PoolingParameter is not Caffe's but of its fork "
         "synopsys: not supported\n"
-        "  3 | pooling_param { kernel_size: 2 ceil_mode: false } }\n"
+        "  3 | pooling_param { kernel_size: 2 pad_t: 1 } }\n"
         "    |                                ^"
     )
 
 
 def test_it_is_collected_with_the_other_problems() -> None:
-    source = INPUT + layer("Dropout", "dropout_param { scale_train: false }", "a")
+    source = INPUT + layer("Dropout", "dropout_param { sqrt_scale: true }", "a")
     source += layer("ReLU", "relu_param { engine: MKLDNN } debug: true", "b") + layer("Convolutoin", "", "c")
     with pytest.raises(Problems) as raised:
         graph(source)
     assert [(p.layer, p.line, p.message.split(" is ")[0]) for p in raised.value.problems] == [
-        ("a", 3, "field 'scale_train' of DropoutParameter"),
+        ("a", 3, "field 'sqrt_scale' of DropoutParameter"),
         ("b", 5, "value MKLDNN of ReLUParameter.engine"),
         ("b", 5, "field 'debug' of LayerParameter"),
         ("c", 6, "layer type 'Convolutoin'"),
