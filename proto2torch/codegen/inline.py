@@ -77,7 +77,8 @@ def _name(node: ast.stmt) -> str | None:
 
 
 def _needs(node: ast.stmt, known: Iterable[str]) -> tuple[str, ...]:
-    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    own = {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
+    names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - own
     return tuple(name for name in known if name in names and name != _name(node))
 
 

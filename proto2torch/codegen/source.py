@@ -28,6 +28,7 @@ _IMPORTS = (
     (re.compile(r"\btorch\."), "import torch\n"),
     (re.compile(r"\bF\."), "import torch.nn.functional as F\n"),
 )
+_VISION = re.compile(r"\bops\.")
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def _file(plan: Plan, folded: Folded, main: str) -> str:
     code = "\n".join([*carried, code])
     head = "".join(line for pattern, line in _IMPORTS if pattern.search(code))
     head += "".join(f"{line}\n" for line in (*plan.imports, "from torch import nn"))
+    head += "from torchvision import ops\n" if _VISION.search(code) else ""
     return "\n\n\n".join([head.rstrip("\n"), *carried, classes])
 
 

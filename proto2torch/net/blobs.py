@@ -191,11 +191,13 @@ def _load(buffer: Tensor, constant: Constant) -> None:
 
 
 def _materialize(module: nn.Module, device: torch.device) -> None:
-    """Zeros for buffers that still lack memory; a parameter that no blob fills is a slope of 1 or an offset of 0."""
+    """Every buffer on the device, zeros where it still lacks memory; a parameter that no blob fills is a slope of 1 or an
+    offset of 0."""
     for part in module.modules():
         for leaf, buffer in part._buffers.items():
-            if buffer is not None and buffer.is_meta:
-                part._buffers[leaf] = torch.zeros_like(buffer, device=device)
+            if buffer is not None and buffer.device != device:
+                made = torch.zeros_like(buffer, device=device) if buffer.is_meta else buffer.to(device)
+                part._buffers[leaf] = made
         for leaf, parameter in part._parameters.items():
             if parameter is not None and parameter.is_meta:
                 value = torch.ones_like if leaf == "weight" else torch.zeros_like
