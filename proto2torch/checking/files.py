@@ -18,20 +18,21 @@ _OF_A_SOLVER = re.compile(
 _OF_A_NET = re.compile(rb"\b(layers?|input|input_dim|input_shape)\s*[:{]")
 
 
-def check(path: str) -> Findings:
+def check(path: str, *, allow_python_layers: bool = False) -> Findings:
     """Everything that is wrong with a net or a solver and the nets it names, and what trains badly.
 
-    A net alone is looked at in both phases. Databases that nets name are opened, nothing else. A file that cannot be
-    read at all is a finding too.
+    A net alone is looked at in both phases. Databases that nets name are opened, nothing else; with
+    `allow_python_layers` the modules of Python layers are imported and set up. A file that cannot be read at all is a
+    finding too.
     """
     findings = Findings()
     with findings.gathering():
         if is_solver(path):
-            solvers.check(path, findings)
+            solvers.check(path, findings, allow_python_layers)
             return findings
         whole = read_net(path)
         for phase in ("TRAIN", "TEST"):
-            nets.check(whole, phase, findings)
+            nets.check(whole, phase, findings, allow_python_layers=allow_python_layers)
     return findings
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from proto2torch import data
@@ -25,15 +26,18 @@ def check(
     level: int = 0,
     stages: Sequence[str] = (),
     pretrained: bool = True,
+    allow_python_layers: bool = False,
 ) -> Net | None:
     """Build the graph of one phase and gather what is wrong with it; the graph, where nothing is.
 
-    `pretrained` says whether the weights may come from elsewhere than fillers.
+    `pretrained` says whether the weights may come from elsewhere than fillers, `allow_python_layers` whether the
+    modules of Python layers may be imported.
     """
-    graph = None
+    graph, registry = None, _registry(allow_python_layers)
+    shapes = partial(_shapes, registry)
     with findings.gathering():
         selected = filters.select(whole, phase, level, stages)
-        graph = lower(with_splits(selected, whole, phase, REGISTRY, _shapes), phase, REGISTRY, _shapes, {})
+        graph = lower(with_splits(selected, whole, phase, registry, shapes), phase, registry, shapes, {})
     if graph is None:
         return None
     for note in graph.notes:
@@ -47,8 +51,16 @@ def check(
     return graph
 
 
-def _shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
-    feed = data.open(layer, phase)
+def _registry(allow_python_layers: bool) -> Mapping[str, Any]:
+    if not allow_python_layers:
+        return REGISTRY
+    from proto2torch import python_layers
+
+    return python_layers.registry()
+
+
+def _shapes(registry: Mapping[str, Any], layer: LayerDefinition, phase: str) -> Sequence[Shape]:
+    feed = registry["Python"].feed(layer, phase) if layer.type == "Python" else data.open(layer, phase)
     try:
         return feed.shapes
     finally:

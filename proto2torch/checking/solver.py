@@ -34,7 +34,7 @@ _USES: dict[str, tuple[str, ...]] = {
 _OF_RULES = ("momentum", "momentum2", "rms_decay", "delta")
 
 
-def check(path: str, findings: Findings) -> None:
+def check(path: str, findings: Findings, allow_python_layers: bool = False) -> None:
     """Gather what is wrong with a solver file and the nets it names."""
     with findings.gathering():
         document = read_solver(path)
@@ -43,10 +43,10 @@ def check(path: str, findings: Findings) -> None:
             _rates(document, findings)
             _course(document, findings)
             _unused(document, findings)
-        _nets(document, findings)
+        _nets(document, findings, allow_python_layers)
 
 
-def _nets(document: Document, findings: Findings) -> None:
+def _nets(document: Document, findings: Findings, allow_python_layers: bool) -> None:
     """The nets, also where something else of the solver is wrong."""
 
     def ignore(field: str, text: str) -> None:
@@ -54,16 +54,18 @@ def _nets(document: Document, findings: Findings) -> None:
 
     train, tests = sources.train(document, ignore), sources.tests(document, ignore)
     if train is not None:
-        graph = _net(document, train, "TRAIN", findings)
+        graph = _net(document, train, "TRAIN", findings, allow_python_layers)
         if graph is not None and not any(True for _ in graph.objective):
             findings.warn("the train net has no loss: nothing will learn", document.where(train.field))
     for source in tests:
-        graph = _net(document, source, "TEST", findings)
+        graph = _net(document, source, "TEST", findings, allow_python_layers)
         if graph is not None:
             _coverage(document, source, graph, findings)
 
 
-def _net(document: Document, source: NetSource, phase: str, findings: Findings) -> Net | None:
+def _net(
+    document: Document, source: NetSource, phase: str, findings: Findings, allow_python_layers: bool
+) -> Net | None:
     holder: Any = SimpleNamespace(path=document.path, document=document)
     with findings.gathering():
         whole = training.read(holder, source)
@@ -75,6 +77,7 @@ def _net(document: Document, source: NetSource, phase: str, findings: Findings) 
             level=state.level,
             stages=list(state.stage),
             pretrained=bool(document.message.weights),
+            allow_python_layers=allow_python_layers,
         )
     return None
 

@@ -34,6 +34,7 @@ def caffe(arguments: tuple[str, ...]) -> None:
       -model F  -weights F  -iterations 50                                          of test and time
       -phase TRAIN|TEST                                                             of time
       -gpu 0  -level 0  -stage a,b                                                  of all
+      -layers F[,F]  -allow_python_layers                                           of all, not Caffe's: as `train`
 
     \b
     Example:
@@ -47,6 +48,8 @@ def caffe(arguments: tuple[str, ...]) -> None:
         refuse(f"caffe takes one action of {', '.join(ACTIONS)}. Received: {received}")
     from proto2torch.training.log import Log
 
+    if flags.layers:
+        options.load_layers(flags.layers.split(","))
     ACTIONS[words[0]](flags, Log(prefix=True))
 
 
@@ -68,6 +71,7 @@ def _train(flags: Flags, log: Log) -> None:
         weights=flags.weights or None,
         level=flags.level,
         stages=options.stages(flags.stage),
+        allow_python_layers=flags.allow_python_layers,
         log=log,
     )
     train(
@@ -151,8 +155,14 @@ def _net(flags: Flags, phase: str, log: Log) -> Net:
     from proto2torch.training import net_log
 
     whole = read_net(flags.model)
-    stages = options.stages(flags.stage)
-    net = load_definition(whole, phase=phase, level=flags.level, stages=stages, device=device)
+    net = load_definition(
+        whole,
+        phase=phase,
+        level=flags.level,
+        stages=options.stages(flags.stage),
+        device=device,
+        allow_python_layers=flags.allow_python_layers,
+    )
     for line in net_log.lines(net, whole):
         log(line)
     return net

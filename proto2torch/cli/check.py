@@ -19,8 +19,10 @@ WRONG = 2
 
 @click.command(short_help="Every problem in nets and solvers at once; nothing is run.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…", type=options.FILE)
+@options.layers
+@options.python_layers
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one object a finding.")
-def check(files: tuple[str, ...], as_json: bool) -> None:
+def check(files: tuple[str, ...], allow_python_layers: bool, as_json: bool) -> None:
     """Print every problem in the nets and solvers FILE…, each with its line and a hint.
 
     Problems are errors, which fail, and warnings: what runs and trains badly, as a test_iter that does not cover the
@@ -32,7 +34,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
     """
     from proto2torch.checking import check as run
 
-    found = {path: run(path) for path in dict.fromkeys(files)}
+    found = {path: run(path, allow_python_layers=allow_python_layers) for path in dict.fromkeys(files)}
     emit(_json(found) if as_json else "".join(_text(path, findings) for path, findings in found.items()))
     if any(findings.errors for findings in found.values()):
         click.get_current_context().exit(WRONG)

@@ -140,6 +140,7 @@ def _of_images(
 @click.argument("backend", type=click.Choice(["lmdb", "leveldb"]))
 @click.argument("mode", type=click.Choice(["CPU", "GPU"], case_sensitive=False), default="CPU")
 @click.argument("device_id", default="0")
+@options.layers
 @options.python_layers
 def extract_features(
     weights: str,

@@ -14,11 +14,13 @@ _GLOG = {
 }
 """glog's flags: read and passed over, since the log goes to stderr anyway."""
 _SWITCHES = {"alsologtostderr", "logtostderr", "colorlogtostderr", "log_prefix", "logtostdout"}
+_OF_GFLAGS = ("flagfile", "fromenv", "tryfromenv", "undefok")
+_TRUE, _FALSE = ("1", "t", "true", "y", "yes"), ("0", "f", "false", "n", "no")
 
 
 @dataclass
 class Flags:
-    """Caffe's flags with Caffe's defaults."""
+    """Caffe's flags with Caffe's defaults, and behind them ours."""
 
     gpu: str = ""
     solver: str = ""
@@ -31,68 +33,108 @@ class Flags:
     iterations: int = 50
     sigint_effect: str = "stop"
     sighup_effect: str = "snapshot"
+    layers: str = ""
+    allow_python_layers: bool = False
 
 
 def parse(arguments: Sequence[str]) -> tuple[list[str], Flags]:
-    """The words that are no flags, and the flags: `-f v`, `--f v`, `-f=v`, `--f=v`, `-` for `_`, `--flagfile=F`.
+    """The words that are no flags, and the flags: `-f v`, `--f v`, `-f=v`, `--f=v`, `-` for `_`, and of a switch
+    `-f`, `-nof`, `-f=false`; gflags' own `--flagfile=F`, `--fromenv=f`, `--tryfromenv=f`, `--undefok=f`.
 
     Of a flag that is given twice the last counts; everything behind `--` is a word.
 
     Raises:
         Proto2TorchError: an unknown flag, a flag without a value, or a value that it does not take.
     """
-    words: list[str] = []
-    flags = Flags()
+    reader = _Reader()
     given = iter(arguments)
     for argument in given:
         if argument == "--":
-            words.extend(given)
+            reader.words.extend(given)
         elif argument == "-" or not argument.startswith("-"):
-            words.append(argument)
+            reader.words.append(argument)
         else:
-            _set(flags, argument, given)
-    return words, flags
+            reader.flag(argument, given)
+    for written, hint in reader.unknown.items():
+        if written not in reader.allowed:
+            raise Proto2TorchError(f"unknown command line flag {written!r}", hint=hint)
+    return reader.words, reader.flags
 
 
-def _set(flags: Flags, argument: str, rest: Iterator[str]) -> None:
-    written, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
-    name = written.replace("-", "_")
-    known = [field.name for field in fields(Flags)]
-    if name in _SWITCHES or (name.startswith("no") and name[2:] in _SWITCHES):
-        return
-    if name not in (*known, *_GLOG, "flagfile"):
-        raise Proto2TorchError(f"unknown command line flag {written!r}", hint=did_you_mean(name, known))
-    if not equals:
-        found = next(rest, None)
-        if found is None:
+class _Reader:
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.flags = Flags()
+        self.known = {field.name: field.default for field in fields(Flags)}
+        self.unknown: dict[str, str | None] = {}
+        self.allowed: set[str] = set()
+
+    def flag(self, argument: str, rest: Iterator[str]) -> None:
+        """Read one flag, and from `rest` its value, where it needs one and has none behind an equals sign."""
+        written, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        name = written.replace("-", "_")
+        if self._is_switch(name.removeprefix("no")) and (name.startswith("no") or not equals):
+            name, value = name.removeprefix("no"), "false" if name.startswith("no") else "true"
+        elif name not in (*self.known, *_GLOG, *_OF_GFLAGS):
+            self.unknown[written] = did_you_mean(name, self.known)
+            return
+        elif not equals:
+            value = self._next(written, rest)
+        self._set(name, value)
+
+    def _is_switch(self, name: str) -> bool:
+        return name in _SWITCHES or isinstance(self.known.get(name), bool)
+
+    @staticmethod
+    def _next(written: str, rest: Iterator[str]) -> str:
+        value = next(rest, None)
+        if value is None:
             raise Proto2TorchError(f"flag {written!r} is missing its argument")
-        value = found
-    if name == "flagfile":
-        _read(flags, value)
-    elif name in known:
-        setattr(flags, name, _value(flags, name, value))
-
-
-def _value(flags: Flags, name: str, value: str) -> str | int:
-    if not isinstance(getattr(flags, name), int):
         return value
-    try:
-        return int(value, 0)
-    except ValueError:
-        raise Proto2TorchError(f"flag {name!r} takes a whole number. Received: {value!r}") from None
 
+    def _set(self, name: str, value: str) -> None:
+        if name == "flagfile":
+            self._read(value)
+        elif name == "undefok":
+            self.allowed.update(value.split(","))
+        elif name in ("fromenv", "tryfromenv"):
+            self._take(value, must=name == "fromenv")
+        elif name in self.known:
+            setattr(self.flags, name, self._value(name, value))
 
-def _read(flags: Flags, paths: str) -> None:
-    """The flags of files, one a line; other lines are comments."""
-    for path in paths.split(","):
+    def _value(self, name: str, value: str) -> str | int | bool:
+        default = self.known[name]
+        if isinstance(default, bool):
+            if value.lower() not in (*_TRUE, *_FALSE):
+                raise Proto2TorchError(f"flag {name!r} takes true or false. Received: {value!r}")
+            return value.lower() in _TRUE
+        if not isinstance(default, int):
+            return value
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                lines = [line.strip() for line in file]
-        except OSError as error:
-            unreadable(os.fspath(path), error)
-        for line in lines:
-            if line.startswith("-"):
-                try:
-                    _set(flags, line, iter(()))
-                except Proto2TorchError as error:
-                    raise Proto2TorchError(error.message, where=Where(file=path), hint=error.hint) from error
+            return int(value, 16 if value.lower().lstrip("-").startswith("0x") else 10)
+        except ValueError:
+            raise Proto2TorchError(f"flag {name!r} takes a whole number. Received: {value!r}") from None
+
+    def _take(self, names: str, must: bool) -> None:
+        """The values of flags that stand in the environment, each as FLAGS_name."""
+        for name in names.split(","):
+            value = os.environ.get(f"FLAGS_{name}")
+            if value is not None:
+                self.flag(f"--{name}={value}", iter(()))
+            elif must:
+                raise Proto2TorchError(f"FLAGS_{name} is not in the environment, from where --fromenv takes it")
+
+    def _read(self, paths: str) -> None:
+        """The flags of files, one a line; other lines are comments."""
+        for path in paths.split(","):
+            try:
+                with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                    lines = [line.strip() for line in file]
+            except OSError as error:
+                unreadable(os.fspath(path), error)
+            for line in lines:
+                if line.startswith("-"):
+                    try:
+                        self.flag(line, iter(()))
+                    except Proto2TorchError as error:
+                        raise Proto2TorchError(error.message, where=Where(file=path), hint=error.hint) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -80,10 +80,7 @@ def layers(command: F) -> F:
 
     def load(ctx: click.Context, _: click.Parameter, files: tuple[str, ...]) -> None:
         if files and not ctx.resilient_parsing:
-            from proto2torch import own_layers
-
-            for file in files:
-                own_layers.load(file)
+            load_layers(files)
 
     return click.option(
         "--layers",
@@ -95,6 +92,14 @@ def layers(command: F) -> F:
         callback=load,
         help="A Python file with layers of your own. It is run, and can do all that you can.",
     )(command)
+
+
+def load_layers(files: Sequence[str]) -> None:
+    """Run files with layers of the user's own."""
+    from proto2torch import own_layers
+
+    for file in files:
+        own_layers.load(file)
 
 
 def precision(command: F) -> F:

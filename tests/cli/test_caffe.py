@@ -28,6 +28,7 @@ PREFIX = re.compile(r"^I\d{4} \d\d:\d\d:\d\d\.\d{6} \d+ [^\]]*\] ", re.MULTILINE
         ["--solver", "a b", "train", "--level", "3"],
         ["--solver=a b", "--level=3", "train"],
         ["-level=0x3", "--solver=x", "-solver", "a b", "--", "train"],
+        ["train", "-solver=a b", "-level=3", "-allow_python_layers=0", "--noallow-python-layers"],
         ["-logtostderr", "--minloglevel=2", "-v", "1", "train", "-solver=a b", "-level=3", "--nolog_prefix"],
     ],
 )
@@ -37,6 +38,25 @@ def test_spellings(arguments):
 
 def test_dashes_stand_for_underscores_and_negative_numbers_are_values():
     assert parse(["-sigint-effect=none", "--level", "-2"]) == ([], Flags(sigint_effect="none", level=-2))
+
+
+def test_switches():
+    for argument in ("-allow_python_layers", "--allow-python-layers", "--allow_python_layers=true"):
+        assert parse([argument, "train"]) == (["train"], Flags(allow_python_layers=True))
+
+
+def test_numbers_are_decimal_as_gflags_reads_them():
+    assert parse(["-iterations=010"]) == ([], Flags(iterations=10))
+
+
+def test_flags_of_the_environment(monkeypatch):
+    monkeypatch.setenv("FLAGS_gpu", "0")
+    monkeypatch.delenv("FLAGS_model", raising=False)
+    assert parse(["--tryfromenv=gpu,model"]) == ([], Flags(gpu="0"))
+
+
+def test_unknown_flags_that_are_said_to_be_fine():
+    assert parse(["--undefok=foo,bar", "--foo=1", "test"]) == (["test"], Flags())
 
 
 def test_a_flagfile(tmp_path):
@@ -49,6 +69,9 @@ def test_a_flagfile(tmp_path):
     [
         (["-sover=x"], "unknown command line flag 'sover'\n  did you mean 'solver'?"),
         (["-gpu"], "flag 'gpu' is missing its argument"),
+        (["--foo=1", "--undefok=bar"], "unknown command line flag 'foo'"),
+        (["--fromenv=model"], "FLAGS_model is not in the environment, from where --fromenv takes it"),
+        (["-allow_python_layers=maybe"], "flag 'allow_python_layers' takes true or false. Received: 'maybe'"),
         (["-iterations=many"], "flag 'iterations' takes a whole number. Received: 'many'"),
     ],
 )

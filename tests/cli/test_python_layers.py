@@ -146,3 +146,27 @@ def test_without_it_they_are_refused_and_not_imported(module: str, tmp_path: Pat
     assert module not in sys.modules
     assert set(os.listdir()) == before
     assert "--allow-python-layers" in run(command, "--help").stdout
+
+
+@pytest.mark.parametrize("file", ["net.prototxt", "solver.prototxt"])
+def test_check_sets_them_up_where_it_may(module: str, file: str) -> None:
+    result = run("check", file)
+    assert result.exit_code == 2 and f"would run 'Ramp' of the Python module '{module}'" in result.stdout
+    assert module not in sys.modules
+    allowed = run("check", file, "--allow-python-layers")
+    assert allowed.exit_code == 0, allowed.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("train", "-solver=solver.prototxt"), ("test", "-model=net.prototxt", f"-weights={WEIGHTS}")]
+)
+def test_caffe_runs_them_where_it_may(module: str, arguments: tuple[str, ...]) -> None:
+    result = run("caffe", *arguments)
+    assert result.exit_code == 2 and f"would run 'Ramp' of the Python module '{module}'" in result.stderr
+    allowed = run("caffe", *arguments, "-iterations=1", "--allow-python-layers")
+    assert allowed.exit_code == 0, allowed.stderr
+
+
+def test_extract_features_runs_them_where_it_may(module: str) -> None:
+    result = run(*COMMANDS["extract-features"], "--allow-python-layers")
+    assert result.exit_code == 0, result.stderr
