@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
-from proto2torch.data.datum import Image, NotADatum, Parser
+from proto2torch.data import workers
+from proto2torch.data.datum import Datum, Image, NotADatum, Parser
 from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable, decode
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
+from proto2torch.data.on_device import Pending, finished, pending
 from proto2torch.data.records import LEVELDB, LMDB, Records, open_records
 from proto2torch.data.transform import Transform
 from proto2torch.errors import DataError
@@ -67,20 +69,17 @@ class DatabaseSource:
         self._transform.reseed(one(seed))
 
     def batch(self, first: int) -> Batch:
-        images: list[Image] = []
-        labels: list[int] = []
-        shape: Shape | None = None
-        for key, value in self._records.take(first, self.batch_size):
-            image, label = self._read(key, value)
-            if not images or image.shape != images[-1].shape:
-                received = self._transform.shape(image.shape)
-                shape = shape or received
-                if received != shape:
-                    raise self._other_shape(key, shape, received)
-            images.append(image)
-            labels.append(label)
+        images, labels = self._take(first)
         data = self._transform(images, first)
-        return (data, torch.tensor(labels, dtype=torch.float32)) if self._labels else (data,)
+        return (data, labels) if self._labels else (data,)
+
+    def gather(self, first: int, device: torch.device) -> Pending | Batch:
+        """Bytes for `device`; float32 where the records hold that."""
+        images, labels = self._take(first)
+        return pending(self._transform, images, labels if self._labels else None, first, device)
+
+    def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
+        return finished(self._transform, gathered, device)
 
     def close(self) -> None:
         self._records.close()
@@ -98,18 +97,40 @@ class DatabaseSource:
 
     def _shapes(self) -> list[Shape]:
         key, value = next(self._records.take(0, 1))
-        image = self._transform.shape(self._read(key, value)[0].shape)
+        image = self._transform.shape(self._image((key, self._datum(key, value))).shape)
         shapes: list[Shape] = [(self.batch_size, *image)]
         return [*shapes, (self.batch_size,)] if self._labels else shapes
 
-    def _read(self, key: memoryview, value: memoryview) -> tuple[Image, int]:
+    def _take(self, first: int) -> tuple[list[Image], torch.Tensor]:
+        """The images of a batch, which fit one another, and their labels."""
+        found = [(key, self._datum(key, value)) for key, value in self._records.take(first, self.batch_size)]
+        encoded = any(datum.encoded for _, datum in found)
+        images = workers.run(self._image, found) if encoded else [self._image(item) for item in found]
+        expected, before = self._transform.shape(images[0].shape), images[0].shape
+        for (key, _), image in zip(found, images, strict=True):
+            if image.shape != before:
+                before, received = image.shape, self._transform.shape(image.shape)
+                if received != expected:
+                    raise self._other_shape(key, expected, received)
+        return images, torch.tensor([datum.label for _, datum in found], dtype=torch.float32)
+
+    def _datum(self, key: memoryview, value: memoryview) -> Datum:
         try:
-            datum = self._parse(value)
-            return decode(datum.data, self._how) if datum.encoded else datum.image(), datum.label
+            return self._parse(value)
+        except NotADatum as error:
+            raise self._bad(key, error) from error
+
+    def _image(self, item: tuple[memoryview, Datum]) -> Image:
+        key, datum = item
+        try:
+            return decode(datum.data, self._how) if datum.encoded else datum.image()
         except (NotADatum, Undecodable) as error:
-            what = "is not a Datum" if isinstance(error, NotADatum) else "has an image that cannot be decoded"
-            message = f"the record {_text(key)} of {self._p.source!r} {what}: {error}"
-            raise DataError(message, where=self._definition.where("data_param.source")) from error
+            raise self._bad(key, error) from error
+
+    def _bad(self, key: memoryview, error: Exception) -> DataError:
+        what = "is not a Datum" if isinstance(error, NotADatum) else "has an image that cannot be decoded"
+        message = f"the record {_text(key)} of {self._p.source!r} {what}: {error}"
+        return DataError(message, where=self._definition.where("data_param.source"))
 
     def _other_shape(self, key: memoryview, expected: Shape, received: Shape) -> DataError:
         message = (

@@ -15,6 +15,7 @@ from proto2torch.weights import wire
 
 _CHANNELS, _HEIGHT, _WIDTH, _DATA, _LABEL, _FLOATS, _ENCODED = range(1, 8)
 _LONGEST_TAIL, _MOST_TAILS = 32, 4096
+_NOTHING = memoryview(b"")  # not a part of a record, which would keep its database open
 
 Image = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -121,7 +122,7 @@ class Parser:
         head = bytes(record[: datum.start])
         if (head, len(datum.data)) != (self._head, self._pixels) or len(self._tails) >= _MOST_TAILS:
             self._head, self._pixels, self._tails = head, len(datum.data), {}
-        self._tails[bytes(record[len(record) - tail_length :])] = replace(datum, data=record[:0])
+        self._tails[bytes(record[len(record) - tail_length :])] = replace(datum, data=_NOTHING)
         return datum
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +14,7 @@ from proto2torch.data.prefetch import Prefetcher
 from proto2torch.errors import DataError
 from proto2torch.ir.graph import Shape
 
+_CPU = torch.device("cpu")
 Batch = tuple[torch.Tensor, ...]
 Seed = int | dict[str, int]
 """A seed for all that a source draws, or one for each kind of its draws (as `weights.seeds.Seeds` names them)."""
@@ -43,6 +46,16 @@ class Source(Protocol):
         """Give back what is open; a second call does nothing."""
 
 
+class DeviceSource(Source, Protocol):
+    """A source that can leave a part of the work to the device that the batches are for."""
+
+    def gather(self, first: int, device: torch.device) -> Any:
+        """What `batch` gives, as far as the host makes it for `device`."""
+
+    def finish(self, gathered: Any, device: torch.device) -> Batch:
+        """What `batch` gives, on `device`; the host waits for nothing."""
+
+
 class Feed:
     """The batches of one data layer in order, over and over; up to `prefetch` of them are made ahead by a thread.
 
@@ -53,6 +66,7 @@ class Feed:
         self._source = source
         self._prefetch = prefetch
         self._position = 0  # the number of the next record that `next` gives
+        self._device = _CPU
         self._open = True
         self._thread = _Thread()
         self._finalizer = weakref.finalize(self, _close, self._thread, source)
@@ -62,14 +76,20 @@ class Feed:
         """The shape of each top, batch first, as the first record has it."""
         return list(self._source.shapes)
 
-    def next(self) -> Batch:
-        """The next batch: float32 CPU tensors in the order of the tops.
+    def next(self, device: torch.device = _CPU) -> Batch:
+        """The next batch: float32 tensors in the order of the tops.
+
+        For another device than the CPU, images come as bytes to it and are transformed there, where the source can do
+        so; other tensors stay on the CPU.
 
         Raises:
             DataError: a record cannot be read or does not fit the others of its batch. The feed stays where it is.
         """
         if not self._open:
             raise DataError("the feed is closed")
+        if device != self._device:
+            self._thread.stop()
+            self._device = device
         try:
             batch = self._make()
         except BaseException:
@@ -99,23 +119,29 @@ class Feed:
         self._finalizer()
 
     def _make(self) -> Batch:
-        if not self._prefetch:
-            return self._source.batch(self._position)
-        return self._thread.running(self._source, self._position, self._prefetch).next()
+        source: Any = self._source
+        there = self._device.type != "cpu" and hasattr(source, "gather")
+        make = partial(source.gather, device=self._device) if there else source.batch
+        if self._prefetch:
+            item = self._thread.running(make, self._position, source.batch_size, self._prefetch).next()
+        else:
+            item = make(self._position)
+        batch: Batch = source.finish(item, self._device) if there else item
+        return batch
 
 
 class _Thread:
     """A feed's prefetcher while there is one; apart from the feed, so that the feed can be dropped."""
 
     def __init__(self) -> None:
-        self._prefetcher: Prefetcher[Batch] | None = None
+        self._prefetcher: Prefetcher[Any] | None = None
         self._pid = 0
 
-    def running(self, source: Source, first: int, depth: int) -> Prefetcher[Batch]:
+    def running(self, make: Callable[[int], Any], first: int, step: int, depth: int) -> Prefetcher[Any]:
         """The prefetcher, started where there is none yet; threads do not survive a fork."""
         if self._prefetcher is None or self._pid != os.getpid():
             self._pid = os.getpid()
-            self._prefetcher = Prefetcher(source.batch, first, source.batch_size, depth)
+            self._prefetcher = Prefetcher(make, first, step, depth)
         return self._prefetcher
 
     def stop(self) -> None:

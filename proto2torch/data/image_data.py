@@ -18,6 +18,7 @@ from proto2torch.data.decode import COLOUR, GREY, Undecodable, decode
 from proto2torch.data.feed import Batch, Feed, Seed
 from proto2torch.data.fields import batch_size, new_seed, tops
 from proto2torch.data.image_list import Listed
+from proto2torch.data.on_device import Pending, finished, pending
 from proto2torch.data.resize import resize
 from proto2torch.data.transform import Transform
 from proto2torch.errors import DataError
@@ -72,17 +73,29 @@ class ImageSource:
             self._order = Order(len(self._listed), seeds.get("shuffle", self._order.seed))
 
     def batch(self, first: int) -> Batch:
+        images, labels = self._take(first)
+        return self._transform(images, first), labels
+
+    def gather(self, first: int, device: torch.device) -> Pending | Batch:
+        """Bytes for `device`."""
+        images, labels = self._take(first)
+        return pending(self._transform, images, labels, first, device)
+
+    def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
+        return finished(self._transform, gathered, device)
+
+    def close(self) -> None:
+        """There is nothing to give back: each image is opened and closed."""
+
+    def _take(self, first: int) -> tuple[list[NDArray[np.uint8]], torch.Tensor]:
+        """The images of a batch, which fit one another, and their labels."""
         listed = [self._at(number) for number in range(first, first + self.batch_size)]
         images = workers.run(self._image, listed)
         shapes = [self._transform.shape(image.shape) for image in images]
         for item, shape in zip(listed, shapes, strict=True):
             if shape != shapes[0]:
                 raise self._other_shape(item, shapes[0], shape)
-        labels = torch.tensor([item.label for item in listed], dtype=torch.float32)
-        return self._transform(images, first), labels
-
-    def close(self) -> None:
-        """There is nothing to give back: each image is opened and closed."""
+        return images, torch.tensor([item.label for item in listed], dtype=torch.float32)
 
     def _at(self, number: int) -> Listed:
         """The line that is read as number `number`, over all passes."""

@@ -2,7 +2,7 @@
 
 LMDB maps data.mdb into memory and trusts it: a file that was cut short would end the process with SIGBUS at the first
 page that is not there. The file: pages 0 and 1 each hold a header of 16 bytes and the meta data, of which the one with
-the higher transaction number counts; it names the last page in use.
+the higher transaction number counts; it names the last page in use and the root of the tree.
 """
 
 from __future__ import annotations
@@ -11,12 +11,35 @@ import os
 import struct
 from typing import NamedTuple
 
+from proto2torch.data.lmdb_tree import Root
 from proto2torch.errors import DataError, Where, unreadable
 
-_FORMAT = struct.Struct("<II16xI44x48xQQ")  # between version and last page: address, map size, the roots of two trees
+_FORMAT = struct.Struct("<II16x I44x 4xHH24xQQ QQ")
+"""Magic, version; between them and the next an address and the map's size; of the tree of free pages the size of a
+page; of the main tree flags, depth, entries and root; the last page and the transaction."""
 _HEADER, _MAGIC, _VERSION = 16, 0xBEEFC0DE, 1
-_LENGTH = _HEADER + _FORMAT.size
+LENGTH = _HEADER + _FORMAT.size
+"""Bytes of a meta page that say something."""
 _PAGE_SIZES = tuple(1 << n for n in range(8, 17))
+
+
+class Meta(NamedTuple):
+    """What a meta page says, as far as it matters here."""
+
+    magic: int
+    version: int
+    page_size: int
+    flags: int
+    depth: int
+    entries: int
+    root: int
+    last_page: int
+    transaction: int
+
+    @property
+    def tree(self) -> Root:
+        """Where its records are."""
+        return Root(self.root, self.depth, self.entries, self.page_size, self.last_page)
 
 
 def find(folder: str, where: Where) -> str:
@@ -53,13 +76,30 @@ def searched(path: str, beside: str | None) -> str:
     return "looked for " + " and ".join(dict.fromkeys(places))
 
 
+def newest(data: memoryview, page_size: int | None = None) -> Meta | None:
+    """The meta data that counts, of a whole file; None where the pages are none."""
+    first = meta(data[:LENGTH])
+    page_size = page_size or (first.page_size if first else 0)
+    found = [m for m in (first, meta(data[page_size : page_size + LENGTH])) if m is not None]
+    return max(found, key=lambda m: m.transaction, default=None)
+
+
+def meta(page: bytes | memoryview) -> Meta | None:
+    """The meta data of a page; None where it is none."""
+    if len(page) < LENGTH:
+        return None
+    found = Meta(*_FORMAT.unpack_from(page, _HEADER))
+    valid = (found.magic, found.version) == (_MAGIC, _VERSION) and found.page_size in _PAGE_SIZES
+    return found if valid else None
+
+
 def _check(path: str, where: Where) -> None:
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as file:
-            first = _meta(file.read(_LENGTH))
+            first = meta(file.read(LENGTH))
             file.seek(first.page_size if first else 0)
-            second = _meta(file.read(_LENGTH))
+            second = meta(file.read(LENGTH))
     except PermissionError as error:
         raise DataError(f"no permission to read {path!r}", where=where) from error
     except OSError as error:
@@ -69,25 +109,10 @@ def _check(path: str, where: Where) -> None:
     if first is None:
         raise DataError(f"{path!r} is not the data file of an LMDB of a 64-bit machine, or it is damaged", where=where)
     metas = (first, second) if second else (first,)
-    needed = (max(metas, key=lambda meta: meta.transaction).last_page + 1) * first.page_size
+    counts = max(metas, key=lambda m: m.transaction)
+    needed = (counts.last_page + 1) * first.page_size
     if size < needed or second is None:
         raise DataError(f"{path!r} is cut short: its pages take {needed} bytes. Received: {size}", where=where)
-
-
-class _Meta(NamedTuple):
-    """What a meta page says, as far as it matters here."""
-
-    magic: int
-    version: int
-    page_size: int
-    last_page: int
-    transaction: int
-
-
-def _meta(page: bytes) -> _Meta | None:
-    """The meta data of a page; None where it is none."""
-    if len(page) < _LENGTH:
-        return None
-    meta = _Meta(*_FORMAT.unpack_from(page, _HEADER))
-    valid = (meta.magic, meta.version) == (_MAGIC, _VERSION) and meta.page_size in _PAGE_SIZES
-    return meta if valid else None
+    if counts.flags or counts.page_size != first.page_size:
+        message = f"{path!r} orders its keys by another rule than their bytes, or has several values a key"
+        raise DataError(f"{message}. Received: flags {counts.flags:#x}", where=where)

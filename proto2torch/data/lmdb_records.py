@@ -1,163 +1,128 @@
 """The records of an LMDB in the order of their keys, over and over.
 
-A database is opened once in a process, however many nets read it (py-lmdb allows no second time), without LMDB's lock
-file: nothing is written beside the data, and databases on media that cannot be written work.
+The file is mapped and walked here, without LMDB's own library, which a damaged page would bring down with the process.
+Nothing is locked and nothing is written beside the data, so databases on media that cannot be written work; a database
+that changes while it is read is noticed.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager
 
-import lmdb
-
-from proto2torch.data import lmdb_file
+from proto2torch.data import lmdb_file, lmdb_lock
+from proto2torch.data.lmdb_tree import Damaged, Entry, Tree
 from proto2torch.errors import DataError, Where
+
+_RESIDENT = 256 << 20  # bytes that are read before the pages behind are given back
 
 
 class LMDBRecords:
     """Keys and values of the LMDB in `folder`; `len()` is their number."""
 
     def __init__(self, folder: str, where: Where) -> None:
-        self._where = where
-        self._folder = folder
-        self._shared = _acquire(folder, where)
-        self._closed = False
-        self._begin()
-        self._count = int(self._transaction.stat(self._shared.database)["entries"])
+        self._where, self._folder = where, folder
+        path = lmdb_file.find(folder, where)
+        lmdb_lock.check(folder, where)
+        self._map, self._data = self._mapped(path)
+        meta = lmdb_file.newest(self._data)
+        assert meta is not None  # `find` has seen it
+        self._transaction, self._page_size, self._count = meta.transaction, meta.page_size, meta.entries
         if not self._count:
-            self.close()
             raise DataError(f"the database {folder!r} is empty", where=where)
+        with self._named():
+            self._tree = Tree(self._data, meta.tree)
+        self._read = 0
+        self._begin(0)
 
     def __len__(self) -> int:
         return self._count
 
-    def take(self, first: int, count: int) -> Iterator[tuple[memoryview, memoryview]]:
+    def take(self, first: int, count: int) -> Iterator[Entry]:
         """Records `first`, `first + 1`, … `count` of them, the last followed by the first again.
 
-        The views are valid as long as the records are open.
+        The views are valid as long as they are held.
         """
-        self._own()
-        try:
-            self._seek(first % self._count)
+        self._seek(first % self._count)
+        with self._named():
             for _ in range(count):
-                yield self._cursor.key(), self._cursor.value()
-                self._next()
-        except lmdb.Error as error:
-            raise self._damaged(error) from error
-        if self._shared.environment.info()["last_txnid"] != self._transaction.id():
-            raise DataError(f"the database {self._folder!r} was changed while it was read", where=self._where)
+                yield self._next()
+        self._check_unchanged()
+        self._give_back()
 
     def keys(self) -> list[bytes]:
         """All keys in order."""
-        self._own()
-        try:
-            return [bytes(key) for key in self._transaction.cursor().iternext(values=False)]
-        except lmdb.Error as error:
-            raise self._damaged(error) from error
+        with self._named():
+            keys = [bytes(key) for key in self._tree]
+        self._check_count(len(keys))
+        return keys
 
     def get(self, key: bytes) -> memoryview | None:
         """The value of a key, None where there is none."""
-        self._own()
-        try:
-            value: memoryview | None = self._transaction.get(key)
-        except lmdb.Error as error:
-            raise self._damaged(error) from error
+        with self._named():
+            value = self._tree.find(key)
+        self._check_unchanged()
+        self._read += len(value) if value is not None else 0
+        self._give_back()
         return value
 
     def close(self) -> None:
-        """Give the database back; the last one to do so closes it. A second call does nothing."""
-        if not self._closed:
-            self._closed = True
-            del self._cursor, self._transaction
-            _release(self._shared)
+        """Let go of the file, which closes when no view of it is left; a second call does nothing."""
+        for name in ("_entries", "_tree", "_data", "_map"):
+            vars(self).pop(name, None)
 
-    def _begin(self) -> None:
-        self._pid = os.getpid()
+    def _mapped(self, path: str) -> tuple[mmap.mmap, memoryview]:
         try:
-            self._transaction: Any = self._shared.environment.begin(db=self._shared.database, buffers=True)
-            self._cursor: Any = self._transaction.cursor()
-            self._cursor.first()
-        except lmdb.Error as error:
-            raise self._damaged(error) from error
-        self._at = 0
-
-    def _own(self) -> None:
-        if os.getpid() != self._pid:  # a child of a fork: another thread may have left the cursor half way
-            self._begin()
+            with open(path, "rb") as file:
+                found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise DataError(f"cannot read the database {self._folder!r}: {reason}", where=self._where) from error
+        return found, memoryview(found)
 
     def _seek(self, number: int) -> None:
-        if number < self._at:
-            self._cursor.first()
-            self._at = 0
-        while self._at < number:
-            self._next()
+        """Let `number` be the next record; a child of a fork cannot go on where another thread was."""
+        if number != self._at or self._pid != os.getpid():
+            self._begin(number)
 
-    def _next(self) -> None:
-        if self._cursor.next():
-            self._at += 1
-        else:
-            self._cursor.first()
-            self._at = 0
+    def _begin(self, number: int) -> None:
+        self._entries, self._at, self._pid = self._tree.entries(number), number, os.getpid()
 
-    def _damaged(self, error: Exception) -> DataError:
-        return DataError(f"cannot read the database {self._folder!r}: {error}", where=self._where)
+    def _next(self) -> Entry:
+        entry = next(self._entries, None)
+        if entry is None or self._at == self._count:
+            self._check_count(self._at + (entry is not None))
+            self._entries, self._at = self._tree.entries(), 0
+            entry = next(self._entries)
+        self._at += 1
+        self._read += len(entry[1])
+        return entry
 
+    def _check_count(self, found: int) -> None:
+        if found != self._count:
+            message = f"its meta page says that it has {self._count} records. Received: {found}"
+            raise self._damaged(message)
 
-@dataclass
-class _Shared:
-    """An environment that is open in this process, and how many read it."""
+    def _check_unchanged(self) -> None:
+        meta = lmdb_file.newest(self._data, self._page_size)
+        if meta is None or meta.transaction != self._transaction:
+            raise DataError(f"the database {self._folder!r} was changed while it was read", where=self._where)
 
-    path: str
-    identity: tuple[int, int]
-    environment: Any
-    database: Any
-    readers: int = 0
+    def _give_back(self) -> None:
+        """Let go of the pages that were read: they stay in the system's cache, and are this process's no longer."""
+        if self._read > _RESIDENT:
+            self._read = 0
+            if hasattr(self._map, "madvise"):
+                self._map.madvise(mmap.MADV_DONTNEED)
 
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except Damaged as error:
+            raise self._damaged(str(error)) from error
 
-_shared: dict[str, _Shared] = {}
-_lock = threading.Lock()
-
-
-def _acquire(folder: str, where: Where) -> _Shared:
-    data = lmdb_file.find(folder, where)
-    path, status = os.path.realpath(folder), os.stat(data)
-    identity = (status.st_dev, status.st_ino)
-    with _lock:
-        shared = _shared.get(path)
-        if shared is None:
-            shared = _shared[path] = _open(path, identity, where)
-        if shared.identity != identity:
-            message = f"the database {folder!r} was replaced while another net of this process reads the old one"
-            raise DataError(message, where=where, hint="close that net first")
-        shared.readers += 1
-        return shared
-
-
-def _open(path: str, identity: tuple[int, int], where: Where) -> _Shared:
-    try:
-        environment = lmdb.open(path, readonly=True, lock=False, create=False, max_readers=1)
-        return _Shared(path, identity, environment, environment.open_db(None))
-    except lmdb.Error as error:
-        raise DataError(f"cannot open the database {path!r}: {error}", where=where) from error
-
-
-def _release(shared: _Shared) -> None:
-    with _lock:
-        shared.readers -= 1
-        if shared.readers == 0:
-            shared.environment.close()
-            del _shared[shared.path]
-
-
-def _after_fork() -> None:
-    """In the child, no thread is left that could release the lock."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    def _damaged(self, reason: str) -> DataError:
+        return DataError(f"the database {self._folder!r} is damaged: {reason}", where=self._where)

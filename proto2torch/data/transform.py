@@ -14,17 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from proto2torch.data import buffers, crop, workers
+from proto2torch.data.crop import Pick
 from proto2torch.data.datum import Image
+from proto2torch.data.draws import Draws
 from proto2torch.data.fields import refuse_others
+from proto2torch.data.on_device import Gathered, finish
 from proto2torch.errors import DataError
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition
 from proto2torch.weights import blobproto
-from proto2torch.weights.random import Stream
 
 _FIELDS = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
-_SKIPPED_AT_ONCE = 1 << 20  # words
+_CACHED = 1 << 18  # bytes of a batch that stay in a processor's cache
 
 
 class Transform:
@@ -35,8 +38,11 @@ class Transform:
         self._definition = definition
         self._p: Any = definition.message.transform_param
         self._random_crop = phase == "TRAIN" and self._p.crop_size > 0
-        self._draws = _Draws(seed, int(self._p.mirror) + 2 * int(self._random_crop))
+        self._draws = Draws(seed, int(self._p.mirror) + 2 * int(self._random_crop))
         self._mean = read_mean(definition)
+        self._turned = None if self._mean is None else np.ascontiguousarray(self._mean[:, :, ::-1])
+        self._means: dict[torch.device, torch.Tensor] = {}  # where it has been asked for
+        self._buffers = buffers.Buffers()
 
     @property
     def seed(self) -> int:
@@ -44,7 +50,7 @@ class Transform:
 
     def reseed(self, seed: int) -> None:
         """Start the random stream anew."""
-        self._draws = _Draws(seed, self._draws.per_image)
+        self._draws = Draws(seed, self._draws.per_image)
 
     def shape(self, image: Shape) -> Shape:
         """What becomes of an image (C, H, W).
@@ -66,45 +72,69 @@ class Transform:
 
     def __call__(self, images: Sequence[Image], first: int) -> torch.Tensor:
         """Images (C, H, W), all checked by `shape`, to a float32 batch; `first` is the number of the first one."""
-        draws = self._draws.take(first, len(images)).tolist()
-        batch = self._pick(images, draws) if self._p.crop_size or self._p.mirror else self._whole(images)
-        if self._p.scale != 1:
-            batch *= np.float32(self._p.scale)
+        picks = self._picks(images, first)
+        batch = self._buffers.take((len(images), *self.shape(images[0].shape)))
+        pieces = workers.split(len(images), batch.nbytes)
+        workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
         return torch.from_numpy(batch)
 
-    def _whole(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """All images as they are, less the mean."""
-        batch = np.stack(images).astype(np.float32)
-        if self._mean is not None:
+    def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
+        """The crops of uint8 images as they are, to be finished on `device`."""
+        picks = self._picks(images, first)
+        pixels = buffers.pinned((len(images), *self.shape(images[0].shape)), device)
+        batch = pixels.numpy()
+
+        def move(some: slice) -> None:
+            for image, pick, target in zip(images[some], picks[some], batch[some], strict=True):
+                crop.move(image, pick, target)
+
+        workers.run(move, workers.split(len(images), batch.nbytes))
+        return Gathered(pixels, picks)
+
+    def finish(self, gathered: Gathered, device: torch.device) -> torch.Tensor:
+        """What `__call__` gives of gathered images, to the bit, computed on `device`."""
+        if self._mean is not None and device not in self._means:
+            self._means[device] = torch.from_numpy(self._mean).to(device)
+        return finish(gathered, device, self._means.get(device), self._p.scale)
+
+    def _write(self, images: Sequence[Image], picks: Sequence[Pick], batch: NDArray[np.float32]) -> None:
+        """Convert, subtract and scale, as many images at once as stay in the processor's cache."""
+        at_once = max(1, _CACHED * len(batch) // batch.nbytes)
+        for start in range(0, len(images), at_once):
+            some = slice(start, start + at_once)
+            out = batch[some]
+            for image, pick, target in zip(images[some], picks[some], out, strict=True):
+                crop.convert(image, pick, target)
+            self._arithmetic(picks[some], out)
+
+    def _arithmetic(self, picks: Sequence[Pick], batch: NDArray[np.float32]) -> None:
+        """Subtract the mean from some images, and scale them."""
+        if self._mean is not None and self._turned is not None and self._p.mean_file:
+            for pick, image in zip(picks, batch, strict=True):
+                rows, columns = image.shape[1:]
+                if pick.mirrored:
+                    there = pick._replace(left=self._turned.shape[2] - pick.left - columns)
+                    image -= crop.part(self._turned, there, rows, columns)
+                else:
+                    image -= crop.part(self._mean, pick, rows, columns)
+        elif self._mean is not None:
             batch -= self._mean
-        return batch
+        if self._p.scale != 1:
+            batch *= np.float32(self._p.scale)
 
-    def _pick(self, images: Sequence[Image], draws: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """The crop of each image less that of the mean, mirrored where its words say so; in one pass over each."""
-        mirror, crop = self._p.mirror, self._p.crop_size
-        batch = np.empty((len(images), *self.shape(images[0].shape)), np.float32)
-        for image, words, target in zip(images, draws, batch, strict=True):
-            mean: Any = self._mean
-            if crop:
-                place = self._place(image, words)
-                image, mean = image[place], mean[place] if self._p.mean_file else mean
-            if mirror and words[0] % 2:
-                target = target[:, :, ::-1]
-            if mean is None:
-                target[...] = image
-            else:
-                np.subtract(image, mean, out=target)
-        return batch
+    def _picks(self, images: Sequence[Image], first: int) -> list[Pick]:
+        """What is taken of each image."""
+        drawn = self._draws.take(first, len(images)).tolist()
+        return [self._pick(image.shape, words) for image, words in zip(images, drawn, strict=True)]
 
-    def _place(self, image: Image, words: Sequence[int]) -> tuple[slice, slice, slice]:
-        """Where the crop of an image lies."""
-        crop = self._p.crop_size
-        spare_rows, spare_columns = image.shape[1] - crop, image.shape[2] - crop
+    def _pick(self, image: Shape, words: Sequence[int]) -> Pick:
+        mirrored, extent = bool(self._p.mirror and words[0] % 2), self._p.crop_size
+        if not extent:
+            return Pick(0, 0, mirrored)
+        spare_rows, spare_columns = image[1] - extent, image[2] - extent
         if self._random_crop:
-            top, left = words[-2] % (spare_rows + 1), words[-1] % (spare_columns + 1)
-        else:
-            top, left = spare_rows // 2, spare_columns // 2
-        return slice(None), slice(top, top + crop), slice(left, left + crop)
+            return Pick(words[-2] % (spare_rows + 1), words[-1] % (spare_columns + 1), mirrored)
+        return Pick(spare_rows // 2, spare_columns // 2, mirrored)
 
     def _where(self, field: str) -> Any:
         return self._definition.where(f"transform_param.{field}")
@@ -138,22 +168,3 @@ def read_mean(definition: LayerDefinition) -> NDArray[np.float32] | None:
         message = f"expected a mean of shape (C, H, W) or (1, C, H, W) in {p.mean_file!r}. Received: {mean.shape}"
         raise DataError(message, where=where)
     return np.ascontiguousarray(mean, np.float32)
-
-
-class _Draws:
-    """The words of a random stream by the number of the image that they are for."""
-
-    def __init__(self, seed: int, per_image: int) -> None:
-        self.seed = seed
-        self.per_image = per_image
-        self._stream, self._at = Stream(seed), 0
-
-    def take(self, first: int, count: int) -> NDArray[np.uint32]:
-        """(count, per_image) words."""
-        if first < self._at:
-            self._stream, self._at = Stream(self.seed), 0
-        missing = (first - self._at) * self.per_image
-        while missing > 0:
-            missing -= len(self._stream.words(min(missing, _SKIPPED_AT_ONCE)))
-        self._at = first + count
-        return self._stream.words(count * self.per_image).reshape(count, self.per_image)

@@ -6,12 +6,14 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _MOST = 16
+_WORTH = 1 << 20  # bytes to write for which a thread pays
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 
@@ -22,6 +24,13 @@ def run(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     if count == 1 or len(items) < 2:
         return [function(item) for item in items]
     return list(_shared(count).map(function, items))
+
+
+def split(count: int, size: int) -> list[slice]:
+    """The parts of `count` items that threads take, one each; all in one where `size` bytes are too few for more."""
+    parts = min(count, workers(), max(1, size // _WORTH))
+    ends = [count * n // parts for n in range(parts + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def workers() -> int:

@@ -39,6 +39,12 @@ def write_lmdb(folder: Path, values: Iterable[bytes], keys: Iterable[bytes] | No
     return str(folder)
 
 
+def mapped(folder: Path) -> bool:
+    """Whether this process has mapped a file below `folder`, where the system says so."""
+    maps = Path("/proc/self/maps")
+    return maps.exists() and f"{folder}/" in maps.read_text()
+
+
 def pictures(count: int, shape: tuple[int, int, int] = (3, 7, 9), seed: int = 0) -> np.ndarray:
     """Random uint8 images."""
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), np.uint8)

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from proto2torch import data
-from proto2torch.data import lmdb_records
 from proto2torch.errors import DataError
 
-from .records import data_layer, datum, pictures, write_lmdb
+from .records import data_layer, datum, mapped, pictures, write_lmdb
 
 
 def feed(folder: Path, transform: str = "crop_size: 3 mirror: true", seed: int | None = 5) -> data.Feed:
@@ -77,7 +76,7 @@ def test_a_feed_that_is_dropped_closes_itself(tmp_path: Path) -> None:
     del opened
     gc.collect()
     assert running() == 0
-    assert lmdb_records._shared == {}
+    assert not mapped(tmp_path)
 
 
 def test_the_child_of_a_fork_goes_on_by_itself(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Parts of images moved into a batch, mirrored or not, a row at a time rather than a pixel at a time."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto2torch.data.datum import Image
+
+_WORD = 8  # pixels that are turned round at once
+
+
+class Pick(NamedTuple):
+    """What is taken of an image: where it begins, and whether it is mirrored."""
+
+    top: int
+    left: int
+    mirrored: bool
+
+
+def move(image: Image, pick: Pick, target: NDArray[Any]) -> None:
+    """The part of `image` (C, H, W) that fills `target` (C, h, w) of its type, not mirrored."""
+    _, rows, columns = target.shape
+    if not (image.flags.c_contiguous and target.flags.c_contiguous):
+        np.copyto(target, part(image, pick, rows, columns))
+        return
+    row = _row(columns * image.itemsize)
+    start = (pick.top * image.shape[2] + pick.left) * image.itemsize
+    _rows(target, rows, row)[...] = _rows(image, rows, row, start)
+
+
+def convert(image: Image, pick: Pick, target: NDArray[np.float32]) -> None:
+    """The part of `image` (C, H, W) that fills `target` (C, h, w), as float32, mirrored where the pick says so."""
+    _, rows, columns = target.shape
+    if not pick.mirrored:
+        np.copyto(target, part(image, pick, rows, columns))
+    elif image.dtype == np.uint8:
+        np.copyto(target, _mirrored(image, pick, rows, columns))
+    else:
+        np.copyto(target, part(image, pick, rows, columns)[:, :, ::-1])
+
+
+def part(image: Image, pick: Pick, rows: int, columns: int) -> Image:
+    """A view of the part."""
+    return image[:, pick.top : pick.top + rows, pick.left : pick.left + columns]
+
+
+def _mirrored(image: Image, pick: Pick, rows: int, columns: int) -> Image:
+    """The part, each row from right to left: words of eight pixels change their order, and the pixels within each.
+
+    Word by word that is five times as fast as pixel by pixel.
+    """
+    wide = -(-columns // _WORD) * _WORD
+    padded = np.empty((len(image), rows, wide), np.uint8)
+    padded[:, :, :columns] = part(image, pick, rows, columns)
+    turned = np.empty_like(padded)
+    turned.view(">u8")[...] = padded.view("<u8")[:, :, ::-1]
+    return turned[:, :, wide - columns :]
+
+
+def _rows(array: NDArray[Any], count: int, row: np.dtype[Any], start: int = 0) -> NDArray[Any]:
+    """A view of an array (C, h, w) that is one piece of memory, whose items are (parts of) rows: (C, count)."""
+    return np.ndarray((len(array), count), row, array.data, start, array.strides[:2])
+
+
+@lru_cache(maxsize=64)
+def _row(size: int) -> np.dtype[Any]:
+    return np.dtype((np.void, size))
