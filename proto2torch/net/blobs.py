@@ -191,8 +191,8 @@ def _load(buffer: Tensor, constant: Constant) -> None:
 
 
 def _materialize(module: nn.Module, device: torch.device) -> None:
-    """Every buffer on the device, zeros where it still lacks memory; a parameter that no blob fills is a slope of 1 or an
-    offset of 0."""
+    """Every buffer on the device, zeros where it still lacks memory; a parameter that no blob fills is a slope of 1 or
+    an offset of 0."""
     for part in module.modules():
         for leaf, buffer in part._buffers.items():
             if buffer is not None and buffer.device != device:

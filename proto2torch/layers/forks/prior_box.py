@@ -77,7 +77,7 @@ class PriorBox(Layer, type="PriorBox", param="prior_box_param"):
             grid,
             image[2:] if size is None else size,
             self._sides(self.p.min_size),
-            self._sides(self.p.max_size) or None,
+            max_size=self._sides(self.p.max_size) or None,
             ratios=unless([1], self._ratios()),
             variances=unless([0.1], list(self.p.variance) or [0.1]),
             step=self._pair("step", "step_h", "step_w", float),
