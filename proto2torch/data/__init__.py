@@ -13,11 +13,11 @@ from proto2torch.data.datasets import HDF5, ImageList
 from proto2torch.data.datasets import LevelDBDataset as LevelDB
 from proto2torch.data.datasets import LMDBDataset as LMDB
 from proto2torch.data.feed import Feed
-from proto2torch.data.iterable import AnyFeed, from_iterable, given
+from proto2torch.data.iterable import AnyFeed, from_iterable, given, next_batch
 from proto2torch.errors import UnsupportedError
 from proto2torch.prototxt.document import LayerDefinition
 
-__all__ = ["HDF5", "LMDB", "AnyFeed", "Feed", "ImageList", "LevelDB", "from_iterable", "given", "open"]
+__all__ = ["HDF5", "LMDB", "AnyFeed", "Feed", "ImageList", "LevelDB", "from_iterable", "given", "next_batch", "open"]
 
 _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
     "Data": database.open_feed,

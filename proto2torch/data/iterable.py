@@ -81,6 +81,11 @@ AnyFeed = Feed | IterableFeed
 """What `net.feeds` holds."""
 
 
+def next_batch(feed: AnyFeed, device: torch.device) -> Batch:
+    """The next batch of a feed, as far as it can be on `device` already."""
+    return feed.next(device) if isinstance(feed, Feed) else feed.next()
+
+
 def from_iterable(batches: Iterable[Any], tops: Sequence[str] = ("data", "label")) -> IterableFeed:
     """A feed of the batches of any iterable, for `net.feeds`."""
     return IterableFeed(batches, tops)

@@ -15,9 +15,13 @@ from proto2torch.ir.graph import Net
 
 
 def collect(
-    graph: Net, feeds: Mapping[str, data.AnyFeed], args: tuple[Any, ...], given: Mapping[str, Any]
+    graph: Net,
+    feeds: Mapping[str, data.AnyFeed],
+    args: tuple[Any, ...],
+    given: Mapping[str, Any],
+    device: torch.device,
 ) -> dict[str, Any]:
-    """Every input by name; data layers give the next batch of what is not given.
+    """Every input by name; data layers give the next batch, made for `device`, of what is not given.
 
     Raises NetError for inputs that are unknown, missing or given twice.
     """
@@ -34,7 +38,8 @@ def collect(
     for layer, feed in feeds.items():
         tops = next(n for n in graph.nodes if n.name == layer and not n.inputs).outputs
         if any(v.blob not in found for v in tops):
-            found |= {v.blob: t for v, t in zip(tops, feed.next(), strict=True) if v.blob not in found}
+            batch = data.next_batch(feed, device)
+            found |= {v.blob: t for v, t in zip(tops, batch, strict=True) if v.blob not in found}
     missing = [name for name in names if name not in found]
     if missing:
         raise NetError(f"needs every input. Missing: {', '.join(missing)}")

@@ -211,7 +211,7 @@ class Net(nn.Module):
         return torch.zeros((), device=self.device) if total is None else total
 
     def _inputs(self, args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Tensor]:
-        found = arguments.collect(self.graph, self.feeds, args, given)
+        found = arguments.collect(self.graph, self.feeds, args, given, self.device)
         return {name: arguments.as_tensor(name, value, self.device, self.dtype) for name, value in found.items()}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Net:
