@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -48,7 +49,7 @@ class Totals:
 def rows(net: Net) -> list[Row]:
     """One row a layer, in order, without the Split layers that Caffe inserts."""
     copied = {v: node.inputs[0] for node in net.nodes if _inserted(node) for v in node.outputs}
-    return [_row(node, copied) for node in net.nodes if not _inserted(node)]
+    return [row_of(node, copied) for node in net.nodes if not _inserted(node)]
 
 
 def totals(net: Net) -> Totals:
@@ -86,7 +87,9 @@ def _inserted(node: Node) -> bool:
     return bool(node.op.alias)
 
 
-def _row(node: Node, copied: dict[Value, Value]) -> Row:
+def row_of(node: Node, copied: Mapping[Value, Value] | None = None) -> Row:
+    """The row of one node; `copied` gives the value that each copy of one stands for."""
+    copied = copied or {}
     learned = [p for p in node.params if not p.blob.frozen]
     return Row(
         node.name,
