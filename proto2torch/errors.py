@@ -12,7 +12,11 @@ what was received, shows the line with a caret where there is one, and offers a 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -147,6 +151,38 @@ def raise_problems(problems: Sequence[Proto2TorchError]) -> None:
         raise problems[0]
     if problems:
         raise Problems(sorted(problems, key=lambda p: (p.file or "", p.line or 0, p.where.column or 0)))
+
+
+@contextmanager
+def blaming(owner: type, where: Where) -> Iterator[None]:
+    """Take what a class of the user's raises for an error of the layer at `where`; ours raise what they mean.
+
+    Raises:
+        NetError: it says at which line of the user's file it was.
+    """
+    try:
+        yield
+    except Proto2TorchError:
+        raise
+    except Exception as error:
+        if owner.__module__.split(".")[0] == __name__.split(".")[0]:
+            raise
+        file = file_of(owner)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        at = f", {shown_path(file)}:{lines[-1]}," if file and lines else ""
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise NetError(f"its class {owner.__qualname__}{at} raised {text}", where=where) from error
+
+
+def file_of(owner: type) -> str | None:
+    """The file that a class stands in, where it has one."""
+    return getattr(sys.modules.get(owner.__module__), "__file__", None)
+
+
+def shown_path(path: str) -> str:
+    """A path as a person would write it: below the working directory a relative one."""
+    relative = os.path.relpath(path) if os.path.isabs(path) else path
+    return path if relative.startswith(os.pardir) else relative
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from proto2torch import caffe_module
 from proto2torch.data.feed import Batch, Feed
-from proto2torch.errors import NetError, Proto2TorchError, RunError, UnsupportedError, Where
+from proto2torch.errors import NetError, Proto2TorchError, RunError, UnsupportedError, Where, shown_path
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import PHASES, REGISTRY, Code, Layer, Raw, call, unless
 from proto2torch.layers.python import Python
@@ -165,7 +166,8 @@ class PythonLayer(nn.Module):
         except Exception as error:
             raise NetError(f"cannot import {name!r} from {module!r}: {_said(error)}", where=self.where) from error
         if not (isinstance(found, type) and issubclass(found, caffe_module.Layer)):
-            raise NetError(f"{module}.{name} must be a subclass of caffe.Layer. Received: {found!r}", where=self.where)
+            received = f"a class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+            raise NetError(f"{module}.{name} must be a subclass of caffe.Layer. Received: {received}", where=self.where)
         return found
 
     def _run(self, method: str, *args: Any) -> None:
@@ -275,7 +277,13 @@ class _Source:
 
 
 def _said(error: Exception) -> str:
-    """What an exception says, and the line that raised it."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    """What an exception says, and the last line of the user's that led to it."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{text} ({os.path.basename(last.filename)}:{last.lineno})"
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_the_users(frame.filename)]
+    return f"{text} ({shown_path(theirs[-1].filename)}:{theirs[-1].lineno})" if theirs else text
+
+
+def _is_the_users(file: str) -> bool:
+    """Whether a file is none of ours, of Python's or of an installed package."""
+    installed = (os.path.dirname(__file__), *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")))
+    return os.path.isabs(file) and not any(file.startswith(folder + os.sep) for folder in installed)

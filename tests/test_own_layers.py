@@ -106,7 +106,14 @@ RELU = "from proto2torch.layers import Layer\nclass Mine(Layer, type='Mine'): pa
         ("my_layer.py", None, ["my_layer.py: cannot read the layers: no such file", "did you mean 'my_layers.py'?"]),
         ("layers.txt", "", ["expected a Python file, with the ending .py"]),
         ("empty.py", "x = 1\n", ["empty.py: it registers no layer", 'class Mine(Layer, type="Mine"):']),
-        ("twice.py", RELU, ["twice.py:3:1: cannot run it: layer type 'ReLU' is registered twice"]),
+        (
+            "twice.py",
+            RELU,
+            [
+                "twice.py:3:1: cannot run it: layer type 'ReLU' is registered twice. Received: ReLU of ",
+                "R of twice.py\n",
+            ],
+        ),
         ("syntax.py", "x = (\n", ["syntax.py:1:", "cannot run it: '(' was never closed"]),
         ("raises.py", "\n1 / 0\n", ["raises.py:2:1: cannot run it: ZeroDivisionError: division by zero"]),
         ("piece.py", MINE + "\n\ndef lstm_unit(x):\n    return x\n", ["'lstm_unit' is the name of a piece"]),
@@ -121,3 +128,39 @@ def test_a_file_that_is_wrong_registers_nothing(folder: Path, file: str, text: s
     for said in says:
         assert said in done.stderr
     assert set(REGISTRY) == types
+
+
+METHODS = {
+    "__init__": "def __init__(self, definition, phase):",
+    "check": "def check(self):",
+    "shapes": "def shapes(self, x):",
+    "blobs": "def blobs(self, x):",
+    "code": "def code(self, node):",
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("command", [("export",), ("check",)])
+def test_what_its_methods_raise_is_said_with_layer_and_file(folder: Path, method: str, command: tuple[str]) -> None:
+    (folder / "bad.py").write_text(
+        "from proto2torch.layers import Layer\n"
+        f"class Mine(Layer, type='Mine'):\n    {METHODS[method]}\n        return 1 / 0\n"
+    )
+    (folder / "bad.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 } } }\n'
+        'layer { name: "mine" type: "Mine" bottom: "x" top: "y" }\n'
+    )
+    done = run(*command, "bad.prototxt", "--layers", "bad.py")
+    if command == ("check",) and method == "code":  # which asks for no code
+        assert done.exit_code == 0
+        return
+    assert done.exit_code == 2
+    text = "layer 'mine' (Mine), bad.prototxt:2:1: its class Mine, bad.py:4, raised ZeroDivisionError: division by zero"
+    assert f"error: {text}\n" in done.stderr + done.stdout
+
+
+def test_caffe_and_extract_features_take_layers(folder: Path) -> None:
+    done = run("caffe", "time", "-model=net.prototxt", "-iterations=1", "--layers", "my_layers.py")
+    assert done.exit_code == 0, done.stderr
+    assert run("check", "net.prototxt", "--layers", "my_layers.py").exit_code == 0
+    assert "--layers" in run("extract-features", "--help").stdout

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from proto2torch.codegen.inline import pieces
 from proto2torch.codegen.names import LOCALS, MODULE_ATTRIBUTES, Names
 from proto2torch.codegen.steps import Step, roots, steps_of
+from proto2torch.errors import blaming
 from proto2torch.ir.fuse import fuse
 from proto2torch.ir.graph import Net, Node, Param, Value
 from proto2torch.ir.memory import overwritten
@@ -154,7 +155,8 @@ def _blob(places: Places, param: Param) -> str:
 
 def _code(node: Node, memory: Value | None) -> Code:
     """The code of a node; of one whose memory a later layer overwrites, the code with Caffe's gradient."""
-    code: Code = node.op.code(node)
+    with blaming(type(node.op), node.definition.where()):
+        code: Code = node.op.code(node)
     if memory is None:
         return code
     rule = node.op.in_memory()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from proto2torch.errors import NetError, Proto2TorchError, UnsupportedError, did_you_mean, raise_problems
+from proto2torch.errors import NetError, Proto2TorchError, UnsupportedError, blaming, did_you_mean, raise_problems
 from proto2torch.ir.backward import Backward, mark_backward
 from proto2torch.ir.graph import AUTOMATIC, Net, Node, Shape, Value
 from proto2torch.ir.memory import shared
@@ -97,12 +97,15 @@ class _Lowering:
         """Append the node of one layer, or note what is wrong with it."""
         message = definition.message
         try:
-            op = self._op(definition)
+            blamed = self.registry.get(definition.type, type(self))
+            with blaming(blamed, definition.where()):
+                op = self._op(definition)
             inputs = [self.blobs.get(name) for name in message.bottom]
             known = [value for value in inputs if value is not None]
             if len(known) < len(inputs):
                 raise _Unknown
-            self._append(op, tuple(known))
+            with blaming(blamed, definition.where()):
+                self._append(op, tuple(known))
         except Proto2TorchError as error:
             self.problems.extend(getattr(error, "problems", None) or [error])
             self._forget(message)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from proto2torch.errors import NetError, UnsupportedError, Where
+from proto2torch.errors import NetError, UnsupportedError, Where, file_of, shown_path
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.prototxt.document import LayerDefinition
 
@@ -104,7 +104,10 @@ class Layer:
             cls.param = param or cls.param
             return
         if type in REGISTRY:
-            raise TypeError(f"layer type {type!r} is registered twice. Received: {REGISTRY[type]!r} and {cls!r}")
+            both = " and ".join(
+                f"{c.__qualname__} of {shown_path(file_of(c) or c.__module__)}" for c in (REGISTRY[type], cls)
+            )
+            raise TypeError(f"layer type {type!r} is registered twice. Received: {both}")
         cls.type, cls.param = type, param
         REGISTRY[type] = cls
 
