@@ -1,4 +1,4 @@
-"""Measure proto2torch against plain PyTorch, both in one run, as ratios (below 1: proto2torch takes less).
+"""Measure proto2torch against plain PyTorch or numpy, both in one run, as ratios (below 1: proto2torch takes less).
 
     scripts/bench step    a LeNet training step against the same step written by hand; at most 1.05
     scripts/bench load    ResNet-152's prototxt to a module against torchvision's resnet152(); at most 1.0
@@ -6,9 +6,15 @@
     scripts/bench update  an update of 61 million parameters against torch.optim.SGD as it comes; at most 0.2
     scripts/bench lrn     LRN and its gradient against nn.LocalResponseNorm; at most 0.125
     scripts/bench caffenet  a CaffeNet training step, batch 16, against the same by hand; at most 0.77
+    scripts/bench weights   a .caffemodel of 240 MB into a net against numpy's copy of the same bytes; at most 1.2
+    scripts/bench sealed    the same with the checksum of our own snapshots, which is verified first
+    scripts/bench vgg16     a VGG16 .caffemodel into its parameters against copy_ of the same tensors; at most 1.0
+    scripts/bench weights_peak  what loading 240 MB takes at its peak beyond the parameters; at most 64 MB
+    scripts/bench features  features of a CaffeNet's last blob, written, against the plain forward; at most 1/0.95
 
-Each round of all but memory times both sides, one after the other, in an order that alternates; the ratio is the median
-of the rounds' ratios. The first line says what machine it ran on.
+Each round of all but the two of memory times both sides, one after the other, in an order that alternates; the ratio is
+the median of the rounds' ratios. The first line says what machine it ran on; the processor's time tells more than the
+clock where that is busy with other work.
 """
 
 from __future__ import annotations
@@ -28,6 +34,7 @@ from typing import NamedTuple
 
 import bench_kernels
 import bench_memory
+import bench_weights
 import h5py
 import torch
 import torch.nn.functional as F
@@ -39,6 +46,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CAFFENET = ROOT.parent / "shared/zoo/BVLC+caffe/models/bvlc_reference_caffenet/train_val.prototxt"
 RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/ResNet-152-deploy.prototxt"
 TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77}
+TARGETS |= {"weights": 1.2, "sealed": 2.0, "vgg16": 1.0, "weights_peak": 64, "features": 1.053}
 
 BATCHES, BATCH = 8, 64
 
@@ -93,6 +101,7 @@ class Sides(NamedTuple):
     """How often each is called in a round."""
     check: Check = lambda: None
     """Ends the run where the sides have not done the same."""
+    against: str = "PyTorch"
 
 
 class Memory:
@@ -208,20 +217,36 @@ BENCHES = {
     "update": lambda device: Sides(*bench_kernels.update(device)),
     "lrn": lambda device: Sides(*bench_kernels.lrn(device)),
     "caffenet": caffenet,
+    "weights": lambda device: _plain(bench_weights.weights(device), "numpy"),
+    "sealed": lambda device: _plain(bench_weights.weights(device, seal=True), "numpy"),
+    "vgg16": lambda device: _plain(bench_weights.vgg16(device), "PyTorch"),
+    "features": lambda device: _plain(bench_weights.features(device), "PyTorch"),
 }  # of time; memory is measured otherwise
 
 
-def measure(sides: Sides, rounds: int, device: str) -> list[tuple[float, float]]:
-    """Seconds of each side in each round."""
+def _plain(found: tuple[Side, Side, Check], against: str) -> Sides:
+    ours, theirs, check = found
+    return Sides(ours, theirs, 1, check, against)
 
-    def timed(side: Side) -> float:
+
+class Taken(NamedTuple):
+    """Seconds of the clock, and of the processor in all threads."""
+
+    clock: float
+    processor: float
+
+
+def measure(sides: Sides, rounds: int, device: str) -> list[tuple[Taken, Taken]]:
+    """What each side takes in each round."""
+
+    def timed(side: Side) -> Taken:
         gc.collect()  # what the last round left behind is no part of this one
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         for _ in range(sides.calls):
             side()
         if device != "cpu":
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return Taken(time.perf_counter() - start, time.process_time() - busy)
 
     for _ in range(min(sides.calls, 10)):
         sides.ours(), sides.theirs()
@@ -247,18 +272,21 @@ def machine(device: str) -> str:
     return f"{name}, {torch.get_num_threads()} torch threads, {versions}"
 
 
-def summary(bench: str, results: list[tuple[float, float]], calls: int) -> dict[str, object]:
-    ratios = [ours / theirs for ours, theirs in results]
+def summary(bench: str, results: list[tuple[Taken, Taken]], sides: Sides) -> dict[str, object]:
+    ratios = [ours.clock / theirs.clock for ours, theirs in results]
+    processor = [ours.processor / theirs.processor for ours, theirs in results]
     return {
         "bench": bench,
+        "against": sides.against,
         "ratio": round(statistics.median(ratios), 4),
+        "processor_ratio": round(statistics.median(processor), 4),
         "target": TARGETS[bench],
         "lowest": round(min(ratios), 4),
         "highest": round(max(ratios), 4),
         "rounds": len(results),
-        "calls_a_round": calls,
-        "proto2torch_ms": round(statistics.median(ours for ours, _ in results) / calls * 1000, 3),
-        "pytorch_ms": round(statistics.median(theirs for _, theirs in results) / calls * 1000, 3),
+        "calls_a_round": sides.calls,
+        "proto2torch_ms": round(statistics.median(ours.clock for ours, _ in results) / sides.calls * 1000, 3),
+        "theirs_ms": round(statistics.median(theirs.clock for _, theirs in results) / sides.calls * 1000, 3),
     }
 
 
@@ -268,9 +296,12 @@ def _line(row: dict[str, object]) -> str:
             f"memory: {row['ratio']:.3f} times PyTorch's peak (target {row['target']}), {row['proto2torch_mb']} MB"
             f" against {row['pytorch_mb']} MB for {row['batch']} images, weights and images apart"
         )
+    if row["bench"] == "weights_peak":
+        return f"weights_peak: {row['mb']} MB beyond the parameters (target {row['target']})"
     return (
-        f"{row['bench']}: {row['ratio']:.3f} times PyTorch's time (target {row['target']}), {row['proto2torch_ms']} ms"
-        f" against {row['pytorch_ms']} ms; {row['rounds']} rounds, {row['lowest']:.3f} to {row['highest']:.3f}"
+        f"{row['bench']}: {row['ratio']:.3f} times {row['against']}'s time (target {row['target']}), "
+        f"{row['proto2torch_ms']} ms against {row['theirs_ms']} ms; {row['rounds']} rounds, {row['lowest']:.3f} to "
+        f"{row['highest']:.3f}; of processor time {row['processor_ratio']:.3f}"
     )
 
 
@@ -290,9 +321,11 @@ def main() -> None:
     for name in arguments.benches or TARGETS:
         if name == "memory":
             row = memory(arguments.device)
+        elif name == "weights_peak":
+            row = bench_weights.peak()
         else:
             sides = BENCHES[name](arguments.device)
-            row = summary(name, measure(sides, arguments.rounds, arguments.device), sides.calls)
+            row = summary(name, measure(sides, arguments.rounds, arguments.device), sides)
         found.append(row)
         if not arguments.json:
             print(_line(row))

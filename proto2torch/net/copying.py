@@ -1,7 +1,7 @@
 """Arrays of a weight file into the tensors of a net, as fast as memory is copied, and a piece at a time.
 
-The file is mapped, so that its values go from where they lie straight to where they belong; its pages are let go once
-they have been read, so that no more of it than some pieces is in memory at once.
+Where it can be, the file is read straight into the memory of the parameters, so that no more of it than some pieces is
+in memory at once.
 """
 
 from __future__ import annotations
@@ -16,29 +16,28 @@ from torch import Tensor
 from proto2torch.data import workers
 
 Array = NDArray[np.float32]
-Release = Callable[[Array], None]
+Read = Callable[[Array, Array], None]
+"""Copies the first array into the second, which is contiguous."""
 
-_IN_MEMORY = 32 << 20  # bytes of a file that all threads together copy at once
+_IN_MEMORY = 32 << 20  # bytes that all threads together copy at once
 
 
 @torch.no_grad()
-def copy(pairs: Iterable[tuple[Tensor, Array]], release: Release = lambda _: None) -> None:
-    """Fill tensors with arrays of their shapes, in order, each by several threads where it is large.
-
-    `release` is told each part of an array that has been read.
-    """
+def copy(pairs: Iterable[tuple[Tensor, Array]], read: Read) -> None:
+    """Fill tensors with arrays of their shapes, in order, each by several threads where it is large."""
 
     def put(piece: tuple[Tensor, Array]) -> None:
         tensor, array = piece
-        if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
-            np.copyto(tensor.numpy(), array)
+        if tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.is_contiguous():
+            read(array, tensor.numpy())
         else:
-            tensor.copy_(torch.from_numpy(np.asarray(array, order="C")))
-        release(array)
+            between = np.empty(array.shape, np.float32)
+            read(array, between)
+            tensor.copy_(torch.from_numpy(between))
 
     for tensor, array in pairs:
         workers.run(put, list(_pieces(tensor.detach(), array)))
-        torch.autograd.graph.increment_version(tensor)  # numpy's writing is not seen by torch
+        torch.autograd.graph.increment_version(tensor)  # torch does not see what is written into its memory
 
 
 def _pieces(tensor: Tensor, array: Array) -> Iterator[tuple[Tensor, Array]]:

@@ -36,7 +36,7 @@ def load(net: Layouts, source: Source, device: torch.device, *, strict: bool = F
     params = net.blobs.by_layer(first=isinstance(source, str) and not stored.hdf5)  # of layers of one name
     shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in net.graph.nodes}
     report = weights.match(stored, shapes, strict=strict, shared=_shared(net.blobs))
-    copying.copy(_pairs(report, params), stored.release)
+    copying.copy(_pairs(report, params), stored.read)
     return report
 
 

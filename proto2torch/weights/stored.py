@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from proto2torch.errors import WeightsError, Where
 from proto2torch.weights import wire
 
 Array = np.ndarray[Any, Any]
@@ -49,12 +50,32 @@ class StoredWeights:
     data: memoryview | None = field(default=None, repr=False)
     """The mapped file that arrays lie in."""
 
-    def release(self, array: Array) -> None:
-        """Let go of the memory of a mapped array that has been read; it is read again when it is used again."""
-        if self.data is not None:
-            start = array.ctypes.data - np.frombuffer(self.data, np.uint8).ctypes.data
-            if start >= 0 and start + array.nbytes <= len(self.data):
-                wire.release(self.data, start, start + array.nbytes)
+    def read(self, array: Array, into: Array) -> None:
+        """Copy an array of these weights, or a part of one, into another of its shape, float32 and contiguous.
+
+        Where it lies in the mapped file as it is, it is read from there.
+
+        Raises:
+            WeightsError: the file has been cut short meanwhile.
+        """
+        start = self._offset(array)
+        if start is None:
+            np.copyto(into, array)
+            return
+        assert self.data is not None
+        try:
+            wire.read(self.data, start, into.reshape(-1).view(np.uint8).data)
+        except EOFError as error:
+            raise WeightsError(
+                f"it has become shorter while it was read: {error}", where=Where(file=self.path)
+            ) from error
+
+    def _offset(self, array: Array) -> int | None:
+        """Where the values of an array lie in the mapped file; None where they do not lie there in a row."""
+        if self.data is None or not array.size or not array.flags.c_contiguous:
+            return None
+        start = array.ctypes.data - np.frombuffer(self.data, np.uint8).ctypes.data
+        return int(start) if 0 <= start <= len(self.data) - array.nbytes else None
 
     def arrays(self) -> dict[str, list[Array]]:
         """The layers that have blobs, each as a list of float32 arrays of their own memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,12 +11,17 @@ import pytest
 import torch
 
 import proto2torch as p2t
+from proto2torch.errors import WeightsError
 from proto2torch.net import copying
 from proto2torch.weights import caffemodel
 
 NET = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3000 } } }
 layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 4000 %s } }
 """
+
+
+def _copied(array: np.ndarray, into: np.ndarray) -> None:
+    np.copyto(into, array)
 
 
 @pytest.fixture
@@ -30,7 +36,12 @@ def test_every_element_comes_to_its_place(shape: tuple[int, ...], kind: torch.dt
     array = np.random.default_rng(1).integers(0, 200, shape).astype(np.float32)  # whole numbers that bfloat16 holds
     tensor = torch.full(shape, -1.0, dtype=kind)
     heard: list[int] = []
-    copying.copy([(tensor, array)], lambda part: heard.append(part.size))
+
+    def read(part: np.ndarray, into: np.ndarray) -> None:
+        heard.append(part.size)
+        np.copyto(into, part)
+
+    copying.copy([(tensor, array)], read)
     assert torch.equal(tensor.float(), torch.from_numpy(array))
     assert sum(heard) == array.size
 
@@ -38,21 +49,32 @@ def test_every_element_comes_to_its_place(shape: tuple[int, ...], kind: torch.dt
 def test_a_strided_tensor_and_an_unaligned_array(pieces: None) -> None:
     array = np.frombuffer(b"x" + np.arange(600, dtype="<f4").tobytes(), "<f4", 600, 1).reshape(20, 30)
     tensor = torch.zeros(30, 20)
-    copying.copy([(tensor.t(), array)])
+    copying.copy([(tensor.t(), array)], _copied)
     assert torch.equal(tensor, torch.arange(600.0).reshape(20, 30).t())
 
 
 def test_of_two_arrays_for_one_tensor_the_last_counts(pieces: None) -> None:
     tensor = torch.zeros(500)
-    copying.copy([(tensor, np.full(500, value, np.float32)) for value in range(20)])
+    copying.copy([(tensor, np.full(500, value, np.float32)) for value in range(20)], _copied)
     assert torch.equal(tensor, torch.full((500,), 19.0))
 
 
 def test_torch_knows_that_the_tensor_has_changed() -> None:
     tensor = torch.zeros(3)
     before = tensor._version
-    copying.copy([(tensor, np.ones(3, np.float32))])
+    copying.copy([(tensor, np.ones(3, np.float32))], _copied)
     assert tensor._version > before
+
+
+def test_a_file_that_is_cut_short_meanwhile_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "w.caffemodel"
+    net = p2t.load(text=NET % "")
+    net.save(path)
+    stored = caffemodel.read(str(path), check=False)
+    array = stored.layers["ip"].blobs[0].array
+    os.truncate(path, 1000)
+    with pytest.raises(WeightsError, match="it has become shorter while it was read: the file ends at byte 1000"):
+        stored.read(array, np.empty(array.shape, np.float32))
 
 
 @pytest.mark.parametrize("transposed", [False, True])
