@@ -11,13 +11,14 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 KINDS = {
     "data": "Input",
-    "convolution": "Convolution",
+    "convolution": "Convolution Im2col",
     "dense": "InnerProduct Embed LSTM RNN LSTMUnit",
     "pooling": "Pooling SPP",
     "activation": "ReLU PReLU ELU Sigmoid TanH AbsVal BNLL Clip Exp Log Power Swish Threshold ReLU6 Softmax",
     "normalization": "BatchNorm LRN MVN Scale Bias Normalize BN",
     "dropout": "Dropout",
-    "joint": "Concat Eltwise Slice Split Flatten Reshape Crop Tile BatchReindex Filter Permute Reduction ArgMax",
+    "joint": "Concat Eltwise Slice Split Flatten Reshape Crop Tile BatchReindex Filter Permute Reduction ArgMax "
+    "Axpy Interp Upsample ShuffleChannel",
     "loss": "Accuracy",
     "block": "",
     "other": "",

@@ -20,7 +20,7 @@ def page(diagram: Diagram, direction: str = "TB") -> str:
 
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("page.html.j2"))
     return template.render(
-        title=_encodable(title(diagram)),
+        title=title(diagram),
         style=Markup(_asset("page.css")),
         licence=Markup(_asset("dagre.LICENSE").replace("*/", "")),
         dagre=Markup(_asset("dagre.min.js")),
@@ -47,8 +47,3 @@ def _script_safe(value: Any) -> str:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _encodable(text: str) -> str:
-    """Text without the lone surrogates that bytes which are no UTF-8 become."""
-    return text.encode("utf-8", "replace").decode()
