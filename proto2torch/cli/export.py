@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proto2torch.cli import options
+from proto2torch.cli.export_training import export_solver
 from proto2torch.cli.group import refuse
 from proto2torch.cli.options import emit, say
 
@@ -48,7 +49,7 @@ def export(
     strict: bool,
 ) -> None:
     """Print NET as the PyTorch module a person would have written; it imports torch and nothing of proto2torch, unless
-    it runs Python layers.
+    it runs Python layers. Of a solver, print the training script: model, data, optimizer and loop in plain PyTorch.
 
     --shape says what a data layer gives, so that its database need not be there.
 
@@ -60,7 +61,20 @@ def export(
       proto2torch export examples/digits/lenet_train_test.prototxt > model.py
       proto2torch export deploy.prototxt --weights net.caffemodel -o model.py
       proto2torch export train_val.prototxt --shape data=50,3,227,227
+      proto2torch export examples/digits/lenet_solver.prototxt -o train.py
     """
+    if export_solver(
+        net,
+        output,
+        weights=weights,
+        kind=kind,
+        flat=flat,
+        shapes=shapes,
+        level=level,
+        stages=options.stages(stage),
+        strict=strict,
+    ):
+        return
     state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
     state["allow_python_layers"] = allow_python_layers
     if kind == "safetensors":

@@ -151,12 +151,6 @@ def test_wrong_arguments(deploy: Path, arguments: list[str], message: str) -> No
     assert message in result.stderr
 
 
-def test_a_solver_is_not_exported_yet() -> None:
-    result = export(str(RUNS / "lenet-inv/solver.prototxt"))
-    assert result.exit_code == 2
-    assert "this file is a solver, not a net" in result.stderr
-
-
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     result = export(NET, "-o", str(tmp_path / "none/model.py"))
     assert result.exit_code == 2

@@ -1,0 +1,85 @@
+"""The pieces of carried/ by name, cut out as those of runtime/ are, and the imports that a text needs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+_FILES = tuple(sorted((Path(__file__).parent / "carried").glob("*.py")))
+_WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
+_PROSE = re.compile(r'"""[^"]*"""|"(?:\\.|[^"\\])*"')
+_STANDARD = {
+    **{name: f"import {name}" for name in ("argparse", "functools", "glob", "io", "math", "os", "sys")},
+    "deque": "from collections import deque",
+    "Path": "from pathlib import Path",
+}
+_OTHERS = {
+    "h5py": "import h5py",
+    "lmdb": "import lmdb",
+    "np": "import numpy as np",
+    "torch": "import torch",
+    "F": "import torch.nn.functional as F",
+    "Image": "from PIL import Image",
+    "ImageOps": "from PIL import ImageOps",
+    "nn": "from torch import nn",
+    "DataLoader": "from torch.utils.data import DataLoader",
+    "Dataset": "from torch.utils.data import Dataset",
+}
+
+IMPORTED = frozenset((*_STANDARD, *_OTHERS))
+"""Names that a script imports, as far as it uses them."""
+
+
+@cache
+def pieces() -> dict[str, str]:
+    """The source of every class and function of carried/, in the order of files and lines."""
+    found = {}
+    for path in _FILES:
+        text = path.read_text(encoding="utf-8")
+        for node in ast.parse(text).body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                found[node.name] = "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    return found
+
+
+def closure(text: str, own: Mapping[str, str]) -> list[str]:
+    """The pieces that `text` names, and those that they name, in a fixed order; `own` has other texts for some."""
+    table = {**pieces(), **own}
+    wanted: set[str] = set()
+    todo = [text]
+    while todo:
+        named = words(todo.pop()) & table.keys() - wanted
+        wanted |= named
+        todo += [table[name] for name in named]
+    return [piece for name, piece in table.items() if name in wanted]
+
+
+def words(text: str) -> set[str]:
+    """The names in a piece of source, outside of its strings and attributes."""
+    return set(_WORD.findall(_PROSE.sub("", text)))
+
+
+def imports(text: str, others: Iterable[str] = ()) -> str:
+    """The import lines of a script, as isort leaves them; `others` are those that the code of a net needs."""
+    used = words(text)
+    standard = [line for name, line in _STANDARD.items() if name in used]
+    known = {*_STANDARD.values(), *_OTHERS.values()}
+    third = [line for name, line in _OTHERS.items() if name in used] + [line for line in others if line not in known]
+    blocks = [_block(standard), _block(third)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _block(lines: Iterable[str]) -> str:
+    plain, named = [], dict[str, list[str]]()
+    for line in lines:
+        if line.startswith("import "):
+            plain.append(line)
+        else:
+            module, _, name = line.removeprefix("from ").partition(" import ")
+            named.setdefault(module, []).append(name)
+    joined = [f"from {module} import {', '.join(sorted(names))}" for module, names in named.items()]
+    return "\n".join([*sorted(plain), *sorted(joined, key=str.lower)])

@@ -1,0 +1,55 @@
+"""What differs from parameter to parameter as few `if`s: by the last part of the name, and exceptions by the whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from proto2torch.layers.base import literal
+
+
+@dataclass(frozen=True)
+class Case:
+    """Parameters of one value."""
+
+    condition: str
+    """The condition on `name`; empty for all that are left."""
+    value: str
+
+
+def cases(values: Mapping[str, str]) -> list[Case]:
+    """The conditions, in order, that give every key of a state_dict its value; the last has none."""
+    by_leaf: dict[str, list[str]] = {}
+    for key, value in values.items():
+        by_leaf.setdefault(_leaf(key), []).append(value)
+    common = {leaf: Counter(found).most_common(1)[0][0] for leaf, found in by_leaf.items()}
+    exceptions: dict[str, list[str]] = {}
+    for key, value in values.items():
+        if value != common[_leaf(key)]:
+            exceptions.setdefault(value, []).append(key)
+    rest = Counter({value: sum(v == value for v in values.values()) for value in common.values()}).most_common(1)[0][0]
+    leaves: dict[str, list[str]] = {}
+    for leaf, value in common.items():
+        if value != rest:
+            leaves.setdefault(value, []).append(leaf)
+    found = [Case(_one_of("name", keys), value) for value, keys in exceptions.items()]
+    found += [Case(_ends(ends), value) for value, ends in leaves.items()]
+    return [*found, Case("", rest)]
+
+
+def _leaf(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _one_of(name: str, keys: Sequence[str]) -> str:
+    return f"{name} == {literal(keys[0])}" if len(keys) == 1 else f"{name} in {literal(_Several(keys))}"
+
+
+def _ends(leaves: Sequence[str]) -> str:
+    endings = _Several([f".{leaf}" for leaf in leaves])
+    return f"name.endswith({literal(endings[0] if len(endings) == 1 else endings)})"
+
+
+class _Several(tuple[str, ...]):
+    """A tuple that `literal` does not collapse: its members differ."""
