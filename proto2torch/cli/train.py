@@ -35,7 +35,9 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @options.strict
 @options.python_layers
 @click.option("--dry-run", is_flag=True, help="Try everything once: step, test, snapshot, restore; write nothing.")
-@click.option("--keep", metavar="N", type=click.IntRange(min=1), help="Keep the newest N snapshots.")
+@click.option(
+    "--keep", metavar="N", type=click.IntRange(min=1), help="Keep the newest N snapshots; earlier runs' go first."
+)
 @click.option("--best", metavar="OUTPUT", help="Keep the best by a test output as PREFIX_best: accuracy, loss, x:min.")
 @click.option("--patience", metavar="N", type=click.IntRange(min=1), help="Stop after N tests without a better one.")
 @click.option("--watch/--no-watch", default=True, help="Whether a loss that is not finite ends the training. [yes]")
@@ -90,8 +92,8 @@ def train(
 
     choose(precision)
     from proto2torch.training import Solver
+    from proto2torch.training.lineage import newest
     from proto2torch.training.log import Log
-    from proto2torch.training.snapshot import newest
 
     training = Solver(
         solver,

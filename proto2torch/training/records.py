@@ -70,6 +70,7 @@ class Records(Callback):
     def _run(self, solver: Solver) -> dict[str, Any]:
         d = solver.definition
         return {
+            "run": solver.lineage.run,
             "command": self._command,
             "folder": os.getcwd(),
             "solver": d.path,

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Keep(Callback):
-    """Keeps the newest `count` snapshots: after each one, older ones of the same snapshot_prefix are removed."""
+    """Keeps the newest `count` snapshots: after each one, older ones of the same snapshot_prefix are removed.
+
+    Snapshots of earlier runs, Caffe's too, are older than all of this run, whatever their iterations.
+    """
 
     def __init__(self, count: int) -> None:
         if count < 1:
@@ -27,8 +30,7 @@ class Keep(Callback):
         self._count = count
 
     def snapshotted(self, solver: Solver, names: Names) -> None:
-        older = [(at, state) for at, state in snapshot.listed(solver.prefix) if at <= solver.iter]
-        for at, state in older[: -self._count]:
+        for at, state in snapshot.by_run(solver.prefix, solver.lineage.run)[: -self._count]:
             snapshot.remove(state)
             solver.log(f"Removed the snapshot of iteration {at}")
 

@@ -81,12 +81,13 @@ def listed(prefix: str) -> list[tuple[int, str]]:
     )
 
 
-def newest(prefix: str, say: Callable[[str], None] = lambda line: None) -> str | None:
+def newest(prefix: str, say: Callable[[str], None] = lambda line: None, run: str | None = None) -> str | None:
     """The solverstate of the newest complete snapshot: the one of the most iterations whose files can be read.
 
-    `say` is told of each that is passed over, as one that Caffe was killed at: it writes straight to the final name.
+    Those of the run `run` come before all others, whatever their iterations. `say` is told of each that is passed over,
+    as one that Caffe was killed at: it writes straight to the final name.
     """
-    for _, path in reversed(listed(prefix)):
+    for _, path in reversed(by_run(prefix, run)):
         try:
             solverstate.read(path)
             weights.read_stored(_model_beside(path))
@@ -97,9 +98,24 @@ def newest(prefix: str, say: Callable[[str], None] = lambda line: None) -> str |
     return None
 
 
+def by_run(prefix: str, run: str | None) -> list[tuple[int, str]]:
+    """As `listed`, those of the run `run` behind all others."""
+    found = listed(prefix)
+    return sorted(found, key=lambda entry: (run is not None and run_of(entry[1]) == run, entry))
+
+
+def run_of(state: str) -> str | None:
+    """The run that a snapshot is of; None where its `.resume` does not say."""
+    try:
+        content = torch.load(_resume_beside(state), map_location="cpu", weights_only=True)
+        return str(content["run"]["run"])
+    except Exception:  # whatever torch makes of a file that is missing, broken or older
+        return None
+
+
 def remove(state: str) -> None:
     """Remove a snapshot by its solverstate, which goes first, so that what is left never looks complete."""
-    for path in (state, re.sub(r"\.solverstate(\.h5)?$", ".resume", state), _model_beside(state)):
+    for path in (state, _resume_beside(state), _model_beside(state)):
         with suppress(FileNotFoundError):
             os.remove(path)
 
@@ -107,6 +123,10 @@ def remove(state: str) -> None:
 def _model_beside(state: str) -> str:
     folder, name = os.path.split(state)
     return os.path.join(folder, name.replace(".solverstate", ".caffemodel"))
+
+
+def _resume_beside(state: str) -> str:
+    return re.sub(r"\.solverstate(\.h5)?$", "", state) + ".resume"
 
 
 def check_writable(prefix: str, where: Where) -> None:
@@ -234,7 +254,7 @@ def read_resume(path: str, iteration: int) -> dict[str, Any] | None:
     Raises:
         SolverError: it cannot be read, or is of another iteration.
     """
-    resume = re.sub(r"\.solverstate(\.h5)?$", "", path) + ".resume"
+    resume = _resume_beside(path)
     if not os.path.exists(resume):
         return None
     hint = "without this file the training resumes as Caffe does, its data layers from their start"

@@ -21,6 +21,7 @@ from proto2torch.training.callbacks import Callback, Callbacks
 from proto2torch.training.debug_info import DebugInfo
 from proto2torch.training.display import Display
 from proto2torch.training.events import Event, History
+from proto2torch.training.lineage import Lineage
 from proto2torch.training.log import Log
 from proto2torch.training.signals import Action, Signals
 from proto2torch.training.smoothing import SmoothedLoss
@@ -117,6 +118,7 @@ class Solver:
         self.outputs: dict[str, Tensor] = {}
         self.loss = torch.zeros((), device=self.device)
         self.signals: Signals | None = None
+        self.lineage = Lineage.of(d, self.net)
         self.history = History()
         self.callbacks = Callbacks(callbacks)
         self.on_full_disk = on_full_disk
@@ -223,7 +225,7 @@ class Solver:
             self._watch.settle()
         names = names or snapshot.names(self.prefix, self.iter, d.snapshot_hdf5)
         kept = resume.state(self._nets, self.iter, self.device)
-        kept |= {"policy": self._update.policy.state(), "callbacks": self.callbacks.state()}
+        kept |= {"run": self.lineage.kept(), "policy": self._update.policy.state(), "callbacks": self.callbacks.state()}
         progress = snapshot.Progress(self.iter, self._update.policy.current_step, kept)
         snapshot.save(names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log)
         self.callbacks.tell("snapshotted", self, names)
@@ -236,13 +238,14 @@ class Solver:
 
         Raises:
             SolverError: it cannot be read, or is the state of another net or another rule.
-            WeightsError: its weights do not fit.
+            WeightsError: its weights are not those of the net, layer by layer.
         """
         path = os.fspath(path)
         state = solverstate.read(path)
         snapshot.check_history(self.net, self._update.rule, state.history, Where(file=path))
         kept = snapshot.read_resume(path, state.iter)
-        self.net.load_weights(snapshot.model_of(state, path))
+        self.lineage.go_on(kept.get("run") if kept else None, path, self.log)
+        self.net.load_weights(snapshot.model_of(state, path), strict=True)
         snapshot.set_history(self.net, self._update.rule, state.history)
         self._update.rule.set_step(state.iter)
         self.iter, self._update.policy.current_step = state.iter, state.current_step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proto2torch.errors import Proto2TorchError, RunError
+from proto2torch.training import snapshot
 from proto2torch.training.signals import Signals
 from proto2torch.training.solver import Solver
 
@@ -19,6 +20,9 @@ def train(
         if restore is not None:
             solver.log(f"Resuming from {restore}")
             solver.restore(restore)
+        elif earlier := snapshot.listed(solver.prefix):
+            there = f"{earlier[-1][1]} is there from an earlier run, which --resume would go on with"
+            solver.log(f"warning: {there}: this one starts anew, over the snapshots of that one")
         solver.log("Starting Optimization")
         try:
             solver.solve()

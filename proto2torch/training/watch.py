@@ -22,10 +22,22 @@ class Watch:
 
     def __init__(self, net: Net) -> None:
         self._net = net
-        self.inputs: tuple[Tensor, ...] = ()
-        """Of the last forward: what the net's module takes."""
+        self._last = _Last()
         self._first = torch.full((), -1, device=net.device)  # the iteration of the first bad loss
-        net.module.register_forward_pre_hook(self._keep)
+        net.module.register_forward_pre_hook(self._last)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Of the last forward: what the net's module takes."""
+        return self._last.inputs
+
+    @inputs.setter
+    def inputs(self, inputs: tuple[Tensor, ...]) -> None:
+        self._last.inputs = inputs
+
+    @inputs.setter
+    def inputs(self, inputs: tuple[Tensor, ...]) -> None:
+        self._last.inputs = inputs
 
     def loss(self, iteration: int, loss: Tensor) -> None:
         """Look at the loss of one batch.
@@ -64,9 +76,6 @@ class Watch:
         if first >= 0:
             self._end(first, "the loss is not finite")
 
-    def _keep(self, module: Any, inputs: tuple[Tensor, ...]) -> None:
-        self.inputs = inputs
-
     def _end(self, iteration: int, what: str) -> None:
         with torch.enable_grad():
             found = first_bad(self._net, dict(zip(self._net.arguments, self.inputs, strict=False)))
@@ -76,6 +85,16 @@ class Watch:
             raise RunError(text, hint=hint)
         node, why = found
         raise RunError(f"{text}: {why}", where=Where(layer=node.name, type=node.type), hint=hint)
+
+
+class _Last:
+    """Keeps the inputs of the last forward, and no hold on the net, whose module has this hook: dropped nets close."""
+
+    def __init__(self) -> None:
+        self.inputs: tuple[Tensor, ...] = ()
+
+    def __call__(self, module: Any, inputs: tuple[Tensor, ...]) -> None:
+        self.inputs = inputs
 
 
 def first_bad(net: Net, inputs: dict[str, Tensor]) -> tuple[Node, str] | None:
