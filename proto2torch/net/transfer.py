@@ -10,14 +10,9 @@ import numpy as np
 import torch
 
 from proto2torch import weights
-from proto2torch.codegen.source import generate
-from proto2torch.errors import WeightsError, Where
-from proto2torch.ir.deploy import without_labels
-from proto2torch.net import copying
+from proto2torch.net import copying, states
 from proto2torch.net.blobs import Blobs, LearnedBlob
-from proto2torch.net.built import Built
 from proto2torch.net.layouts import Layouts
-from proto2torch.weights import tensors
 
 Source = str | os.PathLike[str] | Mapping[str, Sequence[Any]]
 """A file of weights, or {layer: [arrays]}."""
@@ -30,8 +25,8 @@ def load(net: Layouts, source: Source, device: torch.device, *, strict: bool = F
     """
     if not isinstance(source, Mapping):
         source = os.fspath(source)
-    if isinstance(source, str) and source.endswith(".safetensors"):
-        return _load_state(net, source, device)
+    if isinstance(source, str) and source.endswith(states.ENDINGS):
+        return states.load(net, source, device)
     stored = weights.read_stored(source)
     params = net.blobs.by_layer(first=isinstance(source, str) and not stored.hdf5)  # of layers of one name
     shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in net.graph.nodes}
@@ -53,28 +48,6 @@ def _pairs(
                 yield view, array
             else:
                 yield blob.tensor, blob.from_caffe(array).cpu().numpy()
-
-
-def _load_state(net: Layouts, path: str, device: torch.device) -> weights.Report:
-    state = tensors.read(path)
-    built = next((b for b in _ways(net, device) if b.module.state_dict().keys() == state.keys()), net.main)
-    try:
-        built.module.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(f"does not fit the net: {error}", where=Where(file=path)) from error
-    for node, module in built.source.statistics.items():
-        norm, own = built.module.get_submodule(module), [net.blobs.at(node, i).tensor for i in range(3)]
-        for blob, value in zip(own, (norm.running_mean, norm.running_var, torch.ones(1)), strict=True):
-            blob.copy_(value)  # type: ignore[arg-type]
-    return weights.Report({}, [], [])
-
-
-def _ways(net: Layouts, device: torch.device) -> Iterator[Built]:
-    """The module in each way that `export` writes it: folded or flat, with the net's losses or without."""
-    yield net.main
-    deployed = without_labels(net.graph)
-    for graph, fold in ((net.graph, False), (deployed, True), (deployed, False)):
-        yield Built.over(net.blobs, generate(graph, fold=fold), device)
 
 
 def messages(blobs: Blobs) -> Iterable[tuple[Any, list[Any]]]:

@@ -35,11 +35,16 @@ def write(path: str, state_dict: Mapping[str, Any]) -> None:
     """
     import safetensors.torch
 
-    separate, seen = {}, set()
+    with files.atomic(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(separate(state_dict)))
+
+
+def separate(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a state_dict on the CPU, a copy of each that shares memory with one before it."""
+    found, seen = {}, set()
     for key, tensor in state_dict.items():
         plain = tensor.detach().cpu().contiguous()
         at = plain.untyped_storage().data_ptr()
-        separate[key] = plain.clone() if at in seen else plain
+        found[key] = plain.clone() if at in seen else plain
         seen.add(at)
-    with files.atomic(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(separate))
+    return found

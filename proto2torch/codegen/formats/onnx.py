@@ -1,0 +1,192 @@
+"""ONNX: a module as one file, its batch size free, written by torch.onnx and read by onnxruntime and OpenCV.
+
+torch writes an operator for each step. Where ONNX has one for what runtime/ adds to torch, that one stands in the file;
+and what OpenCV 4 does not read is spelled otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from proto2torch import files
+from proto2torch.errors import Proto2TorchError, UnsupportedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_LARGEST = 2**31 - 2**24  # bytes of weights in one file, which is a protobuf message; the rest is for the graph
+
+
+def require() -> None:
+    """Raise Proto2TorchError where a package is missing that writes or runs ONNX files."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise Proto2TorchError(f"--format onnx needs {', '.join(missing)}: pip install 'proto2torch[onnx]'")
+
+
+def write(path: str, module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[str]) -> bool:
+    """Write `module`, whose arguments are `inputs` and whose results are `returns`; whether its batch size is free.
+
+    Above 2 GB the weights lie beside the file, in one that ends in .data.
+
+    Raises:
+        UnsupportedError: ONNX, or torch's exporter, has no operator for something.
+        RunError: the file cannot be written.
+    """
+    program, free = _program(module, inputs, returns)
+    _split_unsqueeze(program.model)
+    size = sum(t.numel() * t.element_size() for t in module.state_dict().values())
+    if size <= _LARGEST:
+        with files.atomic(path) as temporary:
+            program.save(str(temporary), external_data=False)
+    else:
+        _save_in_two(program, path)
+    return free
+
+
+def run(path: str, inputs: Mapping[str, Tensor]) -> list[np.ndarray[Any, Any]]:
+    """What onnxruntime computes of `inputs` with the file, on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    known = {value.name for value in session.get_inputs()}
+    found: list[np.ndarray[Any, Any]] = session.run(
+        None, {name: tensor.numpy() for name, tensor in inputs.items() if name in known}
+    )
+    return found
+
+
+def _program(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[str]) -> tuple[Any, bool]:
+    """torch's program, with a free batch size where the net has one."""
+    import torch
+
+    how: dict[str, Any] = {"dynamo": True, "input_names": list(inputs), "output_names": list(returns), "verbose": False}
+    arguments = tuple(tensor.clone() for tensor in inputs.values())
+    batch = torch.export.Dim("batch")
+    sizes = {tensor.shape[0] for tensor in arguments if tensor.ndim}
+    with _quiet(), _operators(module), torch.no_grad():
+        if len(sizes) == 1:
+            free = tuple({0: batch} if tensor.ndim else None for tensor in arguments)
+            try:
+                return torch.onnx.export(module, arguments, dynamic_shapes=free, **how), True
+            except Exception:  # nothing narrower is promised; without a free size it fails again, or does not
+                pass
+        try:
+            return torch.onnx.export(module, arguments, **how), False
+        except Exception as error:
+            raise UnsupportedError(f"ONNX cannot say it: {_reason(error)}") from error
+
+
+def _save_in_two(program: Any, path: str) -> None:
+    """Write the graph to `path` and the weights to a file beside it, which comes first."""
+    folder = os.path.dirname(os.path.realpath(path))
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        at = os.path.join(temporary, os.path.basename(path))
+        program.save(at, external_data=True)
+        os.replace(f"{at}.data", f"{path}.data")
+        os.replace(at, path)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what began it all."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings that torch and onnxscript give of themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+# What ONNX says otherwise
+
+
+@contextmanager
+def _operators(module: nn.Module) -> Iterator[None]:
+    """Let the module's source call ONNX's operators for the pieces of runtime/ that they are."""
+    names = type(module).forward.__globals__
+    before = dict(names)
+    names.update((name, operator) for name, operator in _OPERATORS.items() if name in names)
+    if "F" in names:
+        names["F"] = _Functional(names["F"])
+    try:
+        yield
+    finally:
+        names.update(before)
+
+
+def _lrn(x: Tensor, size: int, alpha: float = 1, beta: float = 0.75, k: float = 1) -> Tensor:
+    import torch
+
+    attributes: dict[str, Any] = {"size": size, "alpha": float(alpha), "beta": float(beta), "bias": float(k)}
+    result: Tensor = torch.onnx.ops.symbolic("LRN", (x,), attributes, dtype=x.dtype, shape=x.shape, version=13)
+    return result
+
+
+def _top_indices(x: Tensor, k: int, axis: int) -> Tensor:
+    """ONNX's TopK takes the smaller index first where values tie; turned round, that is the larger."""
+    return (x.shape[axis] - 1 - x.flip(axis).topk(k, axis).indices).to(x.dtype)
+
+
+_OPERATORS: dict[str, Callable[..., Any]] = {"across_channels_lrn": _lrn, "top_indices": _top_indices}
+
+
+class _Functional:
+    """torch.nn.functional, with a divisor_override that torch's exporter does not drop."""
+
+    def __init__(self, functional: Any) -> None:
+        self._functional = functional
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._functional, name)
+
+    def avg_pool2d(self, x: Tensor, kernel: Any, *args: Any, divisor_override: int | None = None, **how: Any) -> Tensor:
+        mean: Tensor = self._functional.avg_pool2d(x, kernel, *args, **how)
+        if divisor_override is None:
+            return mean
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+        return mean * (height * width / divisor_override)
+
+
+def _split_unsqueeze(model: Any) -> None:
+    """Let each Unsqueeze insert one axis: OpenCV 4 reads no other."""
+    import onnx_ir as ir
+
+    for node in list(model.graph):
+        if node.op_type != "Unsqueeze":
+            continue
+        value, axes_value = node.inputs
+        axes, made = ir.convenience.get_const_tensor(axes_value), []
+        if axes is None or axes.size < 2:
+            continue
+        for i, axis in enumerate(sorted(int(a) for a in axes.numpy())):
+            name = f"{node.outputs[0].name}_{i}"
+            at = ir.Value(name=f"{name}_axis", const_value=ir.tensor([axis], name=f"{name}_axis"))
+            model.graph.register_initializer(at)
+            made.append(ir.node("Unsqueeze", [value, at], name=f"{node.name}_{i}"))
+            value = made[-1].outputs[0]
+            value.name, value.dtype = name, node.outputs[0].dtype
+        value.shape = node.outputs[0].shape
+        ir.convenience.replace_nodes_and_values(model.graph, node, [node], made, [node.outputs[0]], [value])
+        if not axes_value.uses():
+            model.graph.initializers.pop(axes_value.name, None)

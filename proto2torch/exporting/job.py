@@ -1,0 +1,98 @@
+"""What is exported: a net's file, the part of it that is meant, its source, and the net itself. Only `net` needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from proto2torch.codegen.export import export
+from proto2torch.codegen.source import Source
+from proto2torch.ir.graph import Shape
+from proto2torch.prototxt.document import LayerDefinition, NetDefinition
+from proto2torch.prototxt.read import read_net
+
+if TYPE_CHECKING:
+    from proto2torch.ir.lower import DataShapes
+    from proto2torch.net import Net
+
+
+@dataclass(frozen=True)
+class Job:
+    """A net as `export` means it."""
+
+    path: str
+    phase: str = "TEST"
+    level: int = 0
+    stages: Sequence[str] = ()
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Shapes of inputs and of data layers' tops, in place of what the file or a database says."""
+    allow_python_layers: bool = False
+    fold: bool = True
+
+    def definition(self) -> NetDefinition:
+        """The net as its file has it, upgraded."""
+        return read_net(self.path)
+
+    def source(self) -> Source:
+        """The source; databases are opened where only they know the shape of what they give."""
+        registry = self._registry()
+        return export(
+            self.definition(),
+            _data_shapes(registry),
+            phase=self.phase,
+            level=self.level,
+            stages=self.stages,
+            fold=self.fold,
+            registry=registry,
+            shapes=self.shapes,
+        )
+
+    def net(self) -> Net:
+        """The net, with the weights that its fillers give."""
+        from proto2torch.net import load
+
+        return load(
+            self.path,
+            phase=self.phase,
+            level=self.level,
+            stages=self.stages,
+            allow_python_layers=self.allow_python_layers,
+            feeds=self._feeds(),
+        )
+
+    def _registry(self) -> Mapping[str, Any]:
+        """The layer types that may occur."""
+        if self.allow_python_layers:
+            from proto2torch import python_layers
+
+            return python_layers.registry()
+        from proto2torch.layers import REGISTRY
+
+        return REGISTRY
+
+    def _feeds(self) -> dict[str, Any]:
+        """What stands for the layers whose shapes are given."""
+        from proto2torch.data.unread import Unread
+        from proto2torch.ir import given
+        from proto2torch.prototxt import filters
+
+        selected = filters.select(self.definition(), self.phase, self.level, self.stages)
+        tops = {layer.name: (layer, given.tops(layer, self.shapes)) for layer in selected.layers}
+        return {name: Unread(known, layer.where()) for name, (layer, known) in tops.items() if known is not None}
+
+
+def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:
+    """What gives the shapes of a data layer's tops, of which only its database, or the user's class, knows all."""
+
+    def shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
+        from proto2torch import data
+
+        feed = registry["Python"].feed(layer, phase) if layer.type == "Python" else data.open(layer, phase)
+        try:
+            found: Sequence[Shape] = feed.shapes
+            return found
+        finally:
+            feed.close()
+
+    return shapes
