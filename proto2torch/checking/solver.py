@@ -10,6 +10,8 @@ from typing import Any
 from proto2torch.checking import net as nets
 from proto2torch.checking.findings import Findings
 from proto2torch.checking.records import count
+from proto2torch.cost.fitting import advice
+from proto2torch.cost.memory import HISTORY
 from proto2torch.ir.graph import Net
 from proto2torch.prototxt.document import Document
 from proto2torch.prototxt.read import read_solver
@@ -18,6 +20,7 @@ from proto2torch.solvers import sources
 from proto2torch.solvers.definition import HYPERPARAMETERS
 from proto2torch.solvers.sources import NetSource
 from proto2torch.training import nets as training
+from proto2torch.training import snapshot
 
 _POLICY = ("gamma", "power", "stepsize", "stepvalue")
 _USES: dict[str, tuple[str, ...]] = {
@@ -34,8 +37,10 @@ _USES: dict[str, tuple[str, ...]] = {
 _OF_RULES = ("momentum", "momentum2", "rms_decay", "delta")
 
 
-def check(path: str, findings: Findings, allow_python_layers: bool = False) -> None:
-    """Gather what is wrong with a solver file and the nets it names."""
+def check(
+    path: str, findings: Findings, allow_python_layers: bool = False, memory: tuple[int, str] | None = None
+) -> None:
+    """Gather what is wrong with a solver file and the nets it names; `memory` is how much what has, to train on."""
     with findings.gathering():
         document = read_solver(path)
         with findings.gathering():
@@ -43,24 +48,46 @@ def check(path: str, findings: Findings, allow_python_layers: bool = False) -> N
             _rates(document, findings)
             _course(document, findings)
             _unused(document, findings)
-        _nets(document, findings, allow_python_layers)
+        graph = _nets(document, findings, allow_python_layers)
+        if graph is not None and memory is not None and document.message.type in HISTORY:
+            _memory(document, graph, memory, findings)
 
 
-def _nets(document: Document, findings: Findings, allow_python_layers: bool) -> None:
-    """The nets, also where something else of the solver is wrong."""
+def _memory(document: Document, graph: Net, memory: tuple[int, str], findings: Findings) -> None:
+    """Whether a training step fits."""
+    p = document.message
+    found = advice(graph, p.type, p.iter_size, *memory)
+    if found is not None:
+        findings.warn(found.text, found.where, found.hint)
+
+
+def _nets(document: Document, findings: Findings, allow_python_layers: bool) -> Net | None:
+    """The nets, also where something else of the solver is wrong; the graph of the one that trains."""
 
     def ignore(field: str, text: str) -> None:
         """Was reported already."""
 
+    trained: Net | None = None
     train, tests = sources.train(document, ignore), sources.tests(document, ignore)
     if train is not None:
-        graph = _net(document, train, "TRAIN", findings, allow_python_layers)
-        if graph is not None and not any(True for _ in graph.objective):
-            findings.warn("the train net has no loss: nothing will learn", document.where(train.field))
+        graph = trained = _net(document, train, "TRAIN", findings, allow_python_layers)
+        if graph is not None:
+            _train(document, train, graph, findings)
     for source in tests:
         graph = _net(document, source, "TEST", findings, allow_python_layers)
         if graph is not None:
             _coverage(document, source, graph, findings)
+    return trained
+
+
+def _train(document: Document, source: NetSource, graph: Net, findings: Findings) -> None:
+    """What the solver asks of its train net."""
+    p = document.message
+    if not any(True for _ in graph.objective):
+        findings.warn("the train net has no loss: nothing will learn", document.where(source.field))
+    if p.snapshot_format == p.HDF5 and (p.snapshot or p.snapshot_after_train):
+        with findings.gathering():
+            snapshot.check_names(graph.nodes)
 
 
 def _net(

@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ import torch
 
 from proto2torch import files, weights
 from proto2torch.errors import Proto2TorchError, RunError, SolverError, Where
+from proto2torch.ir.graph import Node
 from proto2torch.net import Net
 from proto2torch.solvers.base import Rule
 from proto2torch.solvers.definition import SolverDefinition
@@ -139,6 +140,23 @@ def check_writable(prefix: str, where: Where) -> None:
         reason = (error.strerror or str(error)).lower()
         hint = f"create the folder first: mkdir -p {folder}" if not os.path.isdir(folder) else None
         raise SolverError(f"snapshots cannot be written to {prefix!r}: {reason}", where=where, hint=hint) from error
+
+
+def check_names(nodes: Iterable[Node]) -> None:
+    """Refuse a net whose layers an HDF5 snapshot cannot hold.
+
+    Raises:
+        SolverError: for the first of them, at its line.
+    """
+    taken: set[str] = set()
+    for node in nodes:
+        reason = hdf5.refusal(node.name, taken)
+        if reason is not None:
+            raise SolverError(f"snapshot_format HDF5: {reason}", where=node.definition.where("name"), hint=_BINARY)
+        taken.add(node.name)
+
+
+_BINARY = "a binary snapshot can: snapshot_format: BINARYPROTO"
 
 
 def save(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, log: Log) -> None:

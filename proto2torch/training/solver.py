@@ -119,6 +119,8 @@ class Solver:
         self.loss = torch.zeros((), device=self.device)
         self.signals: Signals | None = None
         self.lineage = Lineage.of(d, self.net)
+        if d.snapshot and d.snapshot_hdf5:
+            snapshot.check_names(self.net.graph.nodes)
         self.history = History()
         self.callbacks = Callbacks(callbacks)
         self.on_full_disk = on_full_disk
@@ -140,7 +142,7 @@ class Solver:
         """Train up to max_iter, with the last snapshot, display and test, as `caffe train` does."""
         d = self.definition
         if d.snapshot_after_train:
-            snapshot.check_writable(self.prefix, d.document.where("snapshot_prefix"))
+            self._check_snapshots()
         self.log(f"Solving {self.net.name}")
         self.log(f"Learning Rate Policy: {d.lr_policy}")
         try:
@@ -258,6 +260,13 @@ class Solver:
         """Close what the data layers read."""
         self.callbacks.end(self)
         self._nets.close()
+
+    def _check_snapshots(self) -> None:
+        """Refuse snapshots that could not be written, before any work is done."""
+        d = self.definition
+        snapshot.check_writable(self.prefix, d.document.where("snapshot_prefix"))
+        if d.snapshot_hdf5:
+            snapshot.check_names(self.net.graph.nodes)
 
     def _iterate(self) -> None:
         """Forward and backward over iter_size batches, the display where due, the update."""

@@ -7,7 +7,7 @@ belong to another layer are left out. With `snapshot_diff` a group `diff` of the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -168,9 +168,16 @@ def _put(group: Any, blobs: Sequence[Array], left_out: set[int]) -> None:
 
 
 def _check_name(name: str, group: Any, path: str) -> None:
-    where, hint = Where(file=path, layer=name), "write a binary .caffemodel instead (snapshot_format: BINARYPROTO)"
+    reason = refusal(name, group)
+    if reason is not None:
+        raise WeightsError(reason, where=Where(file=path, layer=name), hint=BINARY_CAN)
+
+
+BINARY_CAN = "write a binary .caffemodel instead (snapshot_format: BINARYPROTO)"
+
+
+def refusal(name: str, taken: Container[str]) -> str | None:
+    """Why HDF5 cannot hold a layer of this name beside those of the names `taken`; None where it can."""
     if "/" in name or name in ("", "."):
-        message = f"HDF5 cannot hold a layer of this name, as in Caffe. Received: {name!r}"
-        raise WeightsError(message, where=where, hint=hint)
-    if name in group:
-        raise WeightsError("HDF5 cannot hold two layers of one name, as in Caffe", where=where, hint=hint)
+        return f"HDF5 cannot hold a layer of this name, as in Caffe. Received: {name!r}"
+    return "HDF5 cannot hold two layers of one name, as in Caffe" if name in taken else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
+from proto2torch.checking import check
 from proto2torch.errors import SolverError
 from proto2torch.training import snapshot
 
-from .cases import SOLVERS
+from .cases import SOLVERS, enter, solver
 
 
 def test_names_are_caffes():
@@ -66,3 +69,32 @@ def test_a_broken_resume_file_is_refused(tmp_path):
     with pytest.raises(SolverError, match="cannot read it") as caught:
         snapshot.read_resume(str(tmp_path / "a.solverstate"), 4)
     assert caught.value.file == str(tmp_path / "a.resume")
+
+
+@pytest.mark.parametrize(
+    "old, new, at, reason",
+    [
+        (
+            'name: "ip1"',
+            'name: "fc/1"',
+            r"layer 'fc/1' \(InnerProduct\), train.prototxt:7:9",
+            "a layer of this name.*'fc/1'",
+        ),
+        ('name: "ip2"', 'name: "ip1"', r"layer 'ip1' \(InnerProduct\), train.prototxt:10:9", "two layers of one name"),
+    ],
+)
+def test_names_that_hdf5_cannot_hold_are_refused_before_the_start(old, new, at, reason, tmp_path, monkeypatch):
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
+    net = folder / "train.prototxt"
+    net.write_text(net.read_text().replace(old, new))
+    says = rf"^{at}: snapshot_format HDF5: HDF5 cannot hold {reason}"
+    with pytest.raises(SolverError, match=says):
+        solver(folder, overrides={"snapshot_format": "HDF5"})
+    later, _ = solver(folder, overrides={"snapshot_format": "HDF5", "snapshot": 0})
+    with pytest.raises(SolverError, match=says):
+        later.solve()
+    assert later.iter == 0
+    with open(folder / "solver.prototxt", "a") as file:
+        file.write("snapshot_format: HDF5\n")
+    (error,) = check("solver.prototxt").errors
+    assert re.match(says, str(error))
