@@ -35,10 +35,6 @@ class Watch:
     def inputs(self, inputs: tuple[Tensor, ...]) -> None:
         self._last.inputs = inputs
 
-    @inputs.setter
-    def inputs(self, inputs: tuple[Tensor, ...]) -> None:
-        self._last.inputs = inputs
-
     def loss(self, iteration: int, loss: Tensor) -> None:
         """Look at the loss of one batch.
 
