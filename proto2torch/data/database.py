@@ -52,8 +52,8 @@ class DatabaseSource:
         self.batch_size = batch_size(definition, "data_param")
         self._transform = Transform(definition, phase, new_seed(seed))
         self._parse = Parser()
-        self._how = _how(definition)
-        self._records = self._open()
+        self._how = how_decoded(definition)
+        self._records = open_database(definition)
         try:
             self.shapes = self._shapes()
         except BaseException:
@@ -83,17 +83,6 @@ class DatabaseSource:
 
     def close(self) -> None:
         self._records.close()
-
-    def _open(self) -> Records:
-        where = self._definition.where("data_param.source")
-        if not self._p.source:
-            raise DataError("source, the folder of the database, is missing", where=where)
-        folder = resolve(self._p.source, where.file)
-        if self._p.backend != _LMDB and os.path.isfile(os.path.join(folder, "data.mdb")):
-            where = self._definition.where("data_param.backend")
-            hint = "set 'backend: LMDB'; where none is set, LEVELDB is meant"
-            raise DataError(f"expected a LevelDB. Received: {folder!r}, an LMDB", where=where, hint=hint)
-        return open_records(folder, LMDB if self._p.backend == _LMDB else LEVELDB, where)
 
     def _shapes(self) -> list[Shape]:
         key, value = next(self._records.take(0, 1))
@@ -141,7 +130,24 @@ class DatabaseSource:
         return DataError(message, where=self._definition.where("data_param.source"), hint=hint)
 
 
-def _how(definition: LayerDefinition) -> str:
+def open_database(definition: LayerDefinition) -> Records:
+    """The database that data_param names.
+
+    Raises:
+        DataError: it cannot be read, or is not what `backend` says.
+    """
+    p, where = definition.message.data_param, definition.where("data_param.source")
+    if not p.source:
+        raise DataError("source, the folder of the database, is missing", where=where)
+    folder = resolve(p.source, where.file)
+    if p.backend != _LMDB and os.path.isfile(os.path.join(folder, "data.mdb")):
+        where = definition.where("data_param.backend")
+        hint = "set 'backend: LMDB'; where none is set, LEVELDB is meant"
+        raise DataError(f"expected a LevelDB. Received: {folder!r}, an LMDB", where=where, hint=hint)
+    return open_records(folder, LMDB if p.backend == _LMDB else LEVELDB, where)
+
+
+def how_decoded(definition: LayerDefinition) -> str:
     """How transform_param wants encoded images."""
     p = definition.message.transform_param
     if p.force_color and p.force_gray:

@@ -18,6 +18,15 @@ Pixels: TypeAlias = NDArray[np.uint8]
 _ONE = 2048
 
 
+class Axis(NamedTuple):
+    """For each pixel of the result, two of the source and their weights of 2048, int32."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    weight_low: NDArray[np.int32]
+    weight_high: NDArray[np.int32]
+
+
 def resize(image: Pixels, height: int, width: int) -> Pixels:
     """An image (C, H, W) of another height and width."""
     rows, columns = image.shape[1:]
@@ -27,7 +36,12 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
         blocks = image.reshape(-1, height, 2, width, 2).astype(np.uint16)
         halved: Pixels = ((blocks.sum((2, 4), dtype=np.uint16) + 2) >> 2).astype(np.uint8)
         return halved
-    across, down = _across(columns, width), _axis(rows, height)
+    return blended(image, _axis(rows, height), _across(columns, width))
+
+
+def blended(image: Pixels, down: Axis, across: Axis) -> Pixels:
+    """The image (C, H, W) at the pixels that two axes say."""
+    height = len(down.low)
     used, place = np.unique(np.concatenate([down.low, down.high]), return_inverse=True)
     source = image[:, used]
     summed = source[:, :, across.low] * across.weight_low + source[:, :, across.high] * across.weight_high
@@ -43,28 +57,19 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     return low.astype(np.uint8)
 
 
-class _Axis(NamedTuple):
-    """For each pixel of the result, two of the source and their weights of 2048, int32."""
-
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    weight_low: NDArray[np.int32]
-    weight_high: NDArray[np.int32]
-
-
 @lru_cache(maxsize=64)
-def _axis(source: int, target: int) -> _Axis:
+def _axis(source: int, target: int) -> Axis:
     """Pixels beyond the edge are those at the edge; their weights stay."""
     at = ((np.arange(target) + 0.5) * (1 / (target / source)) - 0.5).astype(np.float32)
     low = np.floor(at)
     part = at - low
     index = low.astype(np.int64)
     weights = [np.rint(w * np.float32(_ONE)).astype(np.int32) for w in (1 - part, part)]
-    return _Axis(index.clip(0, source - 1), (index + 1).clip(0, source - 1), *weights)
+    return Axis(index.clip(0, source - 1), (index + 1).clip(0, source - 1), *weights)
 
 
 @lru_cache(maxsize=64)
-def _across(source: int, target: int) -> _Axis:
+def _across(source: int, target: int) -> Axis:
     """Along a row, a pixel that lies beyond the edge is that at the edge with all the weight."""
     axis = _axis(source, target)
     beyond = axis.low == axis.high

@@ -33,8 +33,9 @@ _CACHED = 1 << 18  # bytes of a batch that stay in a processor's cache
 class Transform:
     """The transformation of one layer; `seed` starts its random stream."""
 
-    def __init__(self, definition: LayerDefinition, phase: str, seed: int) -> None:
-        refuse_others(definition, "transform_param", _FIELDS)
+    def __init__(self, definition: LayerDefinition, phase: str, seed: int, others: Sequence[str] = ()) -> None:
+        """`others` are fields of transform_param that somebody else sees to."""
+        refuse_others(definition, "transform_param", (*_FIELDS, *others))
         self._definition = definition
         self._p: Any = definition.message.transform_param
         self._random_crop = phase == "TRAIN" and self._p.crop_size > 0
@@ -72,7 +73,10 @@ class Transform:
 
     def __call__(self, images: Sequence[Image], first: int) -> torch.Tensor:
         """Images (C, H, W), all checked by `shape`, to a float32 batch; `first` is the number of the first one."""
-        picks = self._picks(images, first)
+        return self.apply(images, self.picks(images, first))
+
+    def apply(self, images: Sequence[Image], picks: Sequence[Pick]) -> torch.Tensor:
+        """The same for picks that have been made."""
         batch = self._buffers.take((len(images), *self.shape(images[0].shape)))
         pieces = workers.split(len(images), batch.nbytes)
         workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
@@ -80,7 +84,7 @@ class Transform:
 
     def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
         """The crops of uint8 images as they are, to be finished on `device`."""
-        picks = self._picks(images, first)
+        picks = self.picks(images, first)
         pixels = buffers.pinned((len(images), *self.shape(images[0].shape)), device)
         batch = pixels.numpy()
 
@@ -122,8 +126,8 @@ class Transform:
         if self._p.scale != 1:
             batch *= np.float32(self._p.scale)
 
-    def _picks(self, images: Sequence[Image], first: int) -> list[Pick]:
-        """What is taken of each image."""
+    def picks(self, images: Sequence[Image], first: int) -> list[Pick]:
+        """What is taken of each image, `first` being the number of the first one."""
         drawn = self._draws.take(first, len(images)).tolist()
         return [self._pick(image.shape, words) for image, words in zip(images, drawn, strict=True)]
 
