@@ -14,6 +14,7 @@ from typing import Any
 
 from proto2torch.codegen.inline import closure
 from proto2torch.codegen.inline import pieces as runtime_pieces
+from proto2torch.codegen.layout import statement
 from proto2torch.codegen.source import Source, generate
 from proto2torch.errors import SolverError, UnsupportedError
 from proto2torch.ir.deploy import without_files
@@ -145,7 +146,7 @@ def _test_class(text: str, name: str, base: str, train: str, graph: Net, source:
     theirs, ours = segments.methods(train), segments.methods(text)
     signatures = [method["forward"].splitlines()[0] for method in (theirs, ours)]
     same = theirs.get("__init__") == ours.get("__init__") and signatures[0] == signatures[1]
-    head, body = (f"class {name}({base}):", ours["forward"]) if same else text.split("\n", 1)
+    head, body = ("\n".join(statement(f"class {name}({base}):", 0)), ours["forward"]) if same else text.split("\n", 1)
     given = ", ".join(prose(name) for name in source.returns)
     where = f" of {prose(PurePath(graph.path).name)}" if graph.path else ""
     return "\n".join([head, *docstring(f"The net{where} in phase {graph.phase}, which gives {given}.", 4), "", body])

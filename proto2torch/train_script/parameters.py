@@ -17,19 +17,6 @@ from proto2torch.weights.random import Stream
 _AVERAGE = 2  # FillerParameter.VarianceNorm
 _FAN_OUT = 1
 
-BILINEAR = '''\
-def bilinear_(tensor):
-    """A kernel that interpolates, the same for each pair of channels (Caffe's filler)."""
-    size = tensor.shape[-1]
-    factor = (size + 1) // 2
-    ramp = 1 - (torch.arange(size) / factor - (size - 1) / (2 * factor)).abs()
-    return tensor.copy_(ramp * ramp[:, None])'''
-UNITBALL = '''\
-def positive_unitball_(tensor):
-    """Positive numbers of which each row adds up to 1 (Caffe's filler)."""
-    rows = torch.rand_like(tensor).flatten(1)
-    return tensor.copy_((rows / rows.sum(1, keepdim=True)).view_as(tensor))'''
-
 
 def owners(net: Net, source: Source) -> dict[str, tuple[Node, Param]]:
     """The parameters of a net's module that a rule may update, by their keys, each once."""
@@ -44,8 +31,8 @@ def owners(net: Net, source: Source) -> dict[str, tuple[Node, Param]]:
 # First values
 
 
-def initializers(net: Net, source: Source) -> list[str]:
-    """The function `initialize`, and before it those that it needs.
+def initializer(net: Net, source: Source) -> str:
+    """The function `initialize`.
 
     Raises:
         NetError: a filler that Caffe refuses. UnsupportedError: first values that the prototxt holds itself.
@@ -58,14 +45,7 @@ def initializers(net: Net, source: Source) -> list[str]:
     else:
         lines.append("    for name, parameter in net.named_parameters():")
         lines += _chain(found, 8)
-    helpers = [
-        text for name, text in (("bilinear_", BILINEAR), ("positive_unitball_", UNITBALL)) if _calls(found, name)
-    ]
-    return [*helpers, laid_out("\n".join(lines))]
-
-
-def _calls(found: list[Case], name: str) -> bool:
-    return any(case.value.startswith(f"{name}(") for case in found)
+    return laid_out("\n".join(lines))
 
 
 def _chain(found: list[Case], indent: int) -> list[str]:
@@ -103,16 +83,15 @@ def filler_call(
     if kind == "uniform":
         return f"nn.init.uniform_({name}, {number(filler.min)}, {number(filler.max)}{draws})"
     if kind == "gaussian":
-        mean = f"mean={number(filler.mean)}, " if filler.mean else ""
-        call = f"nn.init.normal_({name}, {mean}std={number(filler.std)}{draws})"
+        mean = f", mean={number(filler.mean)}" if filler.mean else ""
+        rest = f"{mean}, std={number(filler.std)}{draws})"
         if filler.sparse == -1:
-            return call
-        chance = f", generator={generator}" if generator else ""
-        return f"{call}.mul_(torch.rand({name}.shape{chance}) < {number(filler.sparse / shape[0])})"
+            return f"nn.init.normal_({name}{rest}"
+        return f"sparse_normal_({name}, {number(filler.sparse / shape[0])}{rest}"
     if kind == "bilinear":
         return f"bilinear_({name})"
     if kind == "positive_unitball":
-        return f"positive_unitball_({name})"
+        return f"positive_unitball_({name}{draws})"
     return _scaled(filler, shape, name, draws, plain=len(shape) > 1 and not transposed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -23,7 +24,8 @@ from proto2torch.training import nets, snapshot
 _OWN = frozenset(
     (
         *("Training", "initialize", "learning_rate", "multipliers", "parameter_groups", "step", "objective", "show"),
-        *("newest", "main", "bilinear_", "positive_unitball_", "Dummy", "prepare", "train_image", "test_image"),
+        *("newest", "main", "Dummy", "prepare", "train_image", "test_image", "MAX_ITER", "DISPLAY", "ITER_SIZE"),
+        *("AVERAGE_LOSS", "TEST_INTERVAL", "TEST_ITER", "SNAPSHOT", "PREFIX", "MEAN", "TRAIN_MEAN", "TEST_MEAN"),
     )
 )
 """Names that the script itself defines, which no class of a net may have."""
@@ -61,7 +63,7 @@ def write(
     """
     graphs = _graphs(definition, level, stages, shapes or {})
     feeds = [inputs.feeds(net, net.phase, _arrays(i)) for i, net in enumerate(graphs)]
-    taken = {*_OWN, *pieces.IMPORTED, *pieces.pieces()}
+    taken = {*_OWN, *pieces.IMPORTED, *pieces.pieces(), *dir(builtins)}
     classes = models.write(graphs[0], graphs[1:], fold=fold, taken=taken)
     return _Assembly(definition, classes, feeds, stem, weights).script()
 
@@ -131,10 +133,10 @@ class _Assembly:
         found = parameters.multipliers(graph, source, d.clip_gradients is not None)
         grouped = not parameters.is_plain(found, d.weight_decay > 0)
         rules = updates.write(d, grouped)
-        starts = [] if self.weights else parameters.initializers(graph, source)
+        start = "" if self.weights else parameters.initializer(graph, source)
         groups = parameters.groups(found, rules.group_decay)
         over = "parameter_groups(self.net)" if grouped else "self.net.parameters()"
-        return _Learning(rules.optimizer.replace(updates.PARAMETERS, over), (*starts, groups, *rules.functions))
+        return _Learning(rules.optimizer.replace(updates.PARAMETERS, over), (start, groups, *rules.functions))
 
     def _parts(self, optimizer: str) -> training.Parts:
         feeds = zip(self.feeds, self.nets, strict=True)
@@ -151,7 +153,7 @@ class _Assembly:
     # What it says of itself
 
     def _docstring(self) -> str:
-        d, stem = self.d, f"{self.stem}.py"
+        d, stem = self.d, prose(f"{self.stem}.py")
         solver = prose(PurePath(d.path).name) if d.path else "a solver"
         name = prose(self.train.graph.name) or "a net"
         usage = [(f"python {stem}", "begins"), (f"python {stem} --resume", "goes on from the newest snapshot")]
@@ -168,7 +170,7 @@ class _Assembly:
             )
         )
         said.append(
-            f"The weights begin as {self.stem}.safetensors has them."
+            f"The weights begin as {prose(self.stem)}.safetensors has them."
             if self.weights
             else "The weights begin as Caffe's fillers draw them, from torch's random numbers in place of Caffe's."
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from proto2torch.layers.base import literal
 
+_LONG = 60  # a name from which on a comparison does not fit on a line
+
 
 @dataclass(frozen=True)
 class Case:
@@ -43,13 +45,10 @@ def _leaf(key: str) -> str:
 
 
 def _one_of(name: str, keys: Sequence[str]) -> str:
-    return f"{name} == {literal(keys[0])}" if len(keys) == 1 else f"{name} in {literal(_Several(keys))}"
+    if len(keys) > 1:
+        return f"{name} in {literal(tuple(keys))}"
+    return f"{name} == {literal(keys[0])}" if len(keys[0]) < _LONG else f"{name} in ({literal(keys[0])},)"
 
 
 def _ends(leaves: Sequence[str]) -> str:
-    endings = _Several([f".{leaf}" for leaf in leaves])
-    return f"name.endswith({literal(endings[0] if len(endings) == 1 else endings)})"
-
-
-class _Several(tuple[str, ...]):
-    """A tuple that `literal` does not collapse: its members differ."""
+    return f"name.endswith({literal(tuple(f'.{leaf}' for leaf in leaves))})"

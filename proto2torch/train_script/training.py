@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from proto2torch.errors import SolverError
-from proto2torch.ir.graph import Net, Param, Term, Value
+from proto2torch.ir.graph import Net, Param, Value
 from proto2torch.layers.base import literal, number
 from proto2torch.solvers.definition import SolverDefinition
 from proto2torch.train_script.models import Model, Models
@@ -99,9 +99,14 @@ class Writer:
         """The function `objective`; empty where the net gives its loss itself."""
         if self._gives_loss():
             return ""
-        lines = ["def objective(outputs):", '    """The loss: the weighted sum of what Caffe adds up."""']
-        terms = " + ".join(_term(term, f"outputs[{literal(term.value.blob)}]") for term in self.terms)
-        return laid_out("\n".join([*lines, f"    return {terms}"]))
+        lines = ["def objective(outputs):", '    """The loss: what Caffe adds up, by its weights."""']
+        learned, still = ({t.value.blob: t.weight for t in self.terms if t.back_propagates == b} for b in (True, False))
+        added = "sum(weight * outputs[name].sum() for name, weight in weights.items())"
+        lines += [f"    weights = {_dict(learned)}", f"    {'loss =' if still else 'return'} {added}"]
+        if still:
+            added = added.replace(".sum() for", ".detach().sum() for").replace("weights", "others")
+            lines += [f"    others = {_dict(still)}  # without a gradient", f"    return loss + {added}"]
+        return laid_out("\n".join(lines))
 
     def _gives_loss(self) -> bool:
         only = len(self.train.source.returns) == 1 and len(self.terms) == 1
@@ -113,15 +118,15 @@ class Writer:
             return ["loss = self.net(*next(batches))"]
         return [f"outputs = {_as_dict(self.train, 'self.net(*next(batches))')}", "loss = objective(outputs)"]
 
-    def _outputs(self) -> str:
-        """The outputs of the train net as a dict, after a forward."""
-        (name, *_) = self.train.source.returns
+    def _show(self) -> list[str]:
+        """The lines that show the outputs of the train net after a forward."""
+        returns = self.train.source.returns
         if self._gives_loss():
-            return f"{{{literal(name)}: loss}}"
+            return [f'show("Train", {{{literal(returns[0])}: loss}})']
         names = [v.blob for v in self.train.graph.outputs]
-        if list(self.train.source.returns) == names:
-            return "outputs"
-        return f"{{name: outputs[name] for name in {literal(names)}}}"
+        if list(returns) == names:
+            return ['show("Train", outputs)']
+        return [f"shown = {_list(names)}", 'show("Train", {name: outputs[name] for name in shown})']
 
     # The class
 
@@ -213,7 +218,7 @@ class Writer:
         return [
             *lines,
             f'    print(f"Iteration {{self.iteration}}, loss = {{{mean}:.6g}}")',
-            f'    show("Train", {self._outputs()})',
+            *(f"    {line}" for line in self._show()),
             "    rate = learning_rate(self.iteration)",
             '    print(f"Iteration {self.iteration}, lr = {rate:.6g}")',
         ]
@@ -236,8 +241,7 @@ class Writer:
             return []
         if not self._several():
             lines = ['print(f"Iteration {self.iteration}, Testing net (#0)")']
-            call = _as_dict(self.tests[0], "self.test_net(*next(batches))")
-            lines += self._mean([f"for name, value in {call}.items():"], "TEST_ITER")
+            lines += self._mean([f"outputs = {_as_dict(self.tests[0], 'self.test_net(*next(batches))')}"], "TEST_ITER")
         else:
             lines = self._test_each()
         said = "Print the mean of each output over the test's batches."
@@ -247,23 +251,24 @@ class Writer:
         """The loop over several test nets; of one that gives a value alone, the value's name goes with it."""
         names = ["" if len(test.source.returns) > 1 else test.source.returns[0] for test in self.tests]
         lines = [f"nets = [{', '.join(f'self.{name}' for name in self._test_names())}]"]
-        lines += [f"only = {literal(names)}  # the name of what a net gives alone"] * any(names)
+        lines += [f"only = {_list(names)}  # the name of what a net gives alone"] * any(names)
         zipped = "nets, only, batches, TEST_ITER" if any(names) else "nets, batches, TEST_ITER"
         each = "net, alone, feed, count" if any(names) else "net, feed, count"
         body = ['print(f"Iteration {self.iteration}, Testing net (#{number})")']
         run = ["outputs = net(*next(feed))"]
         run += ["outputs = {alone: outputs} if alone else outputs"] * any(names)
-        body += self._mean([*run, "for name, value in outputs.items():"], "count")
+        body += self._mean(run, "count")
         lines += [f"zipped = zip({zipped})", f"for number, ({each}) in enumerate(zipped):"]
         return [*lines, *(f"    {line}" for line in body)]
 
     @staticmethod
     def _mean(run: Sequence[str], count: str) -> list[str]:
-        """Lines that add up outputs over `count` batches and show their means; `run` ends in the loop over them."""
+        """Lines that add up the outputs that `run` makes over `count` batches, and show their means."""
         return [
             "sums = {}",
             f"for _ in range({count}):",
             *(f"    {line}" for line in run),
+            "    for name, value in outputs.items():",
             "        sums[name] = sums.get(name, 0) + value",
             f'show("Test", {{name: total / {count} for name, total in sums.items()}})',
         ]
@@ -400,10 +405,13 @@ def _as_dict(model: Model, call: str) -> str:
     return f"{{{literal(names[0])}: {call}}}" if len(names) == 1 else call
 
 
-def _term(term: Term, value: str) -> str:
-    value += "" if term.back_propagates else ".detach()"
-    value += ".sum()" if term.value.shape else ""
-    return value if term.weight == 1 else f"{number(term.weight)} * {value}"
+def _dict(values: Mapping[str, float]) -> str:
+    return "{" + ", ".join(f"{literal(name)}: {number(value)}" for name, value in values.items()) + "}"
+
+
+def _list(names: Sequence[str]) -> str:
+    """Names as a list, of equal ones too."""
+    return "[" + ", ".join(literal(name) for name in names) + "]"
 
 
 def _state(model: Model) -> set[str]:

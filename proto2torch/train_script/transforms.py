@@ -12,6 +12,7 @@ from proto2torch.layers.base import number
 from proto2torch.prototxt.document import LayerDefinition
 from proto2torch.train_script.text import laid_out
 
+_WRITTEN = 4  # values of a mean that stand in the script
 _FIELDS = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
 
 
@@ -65,4 +66,6 @@ def read(definition: LayerDefinition, phase: str) -> Transform:
     scale = "" if p.scale == 1 else f" * {number(p.scale)}"
     lines.append(f"    return ({value}){scale}" if scale and " " in value else f"    return {value}{scale}")
     body = "" if lines == ["    return image.float()"] else "\n".join(lines)
-    return Transform(body, bool(p.mirror or training), mean, bool(p.mean_file))
+    return Transform(
+        body, bool(p.mirror or training), mean, bool(p.mean_file) or (mean is not None and mean.size > _WRITTEN)
+    )

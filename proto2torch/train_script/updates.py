@@ -39,8 +39,8 @@ def write(d: SolverDefinition, grouped: bool) -> Updates:
     Raises:
         UnsupportedError: a policy that a script cannot have.
     """
-    if d.momentum < 0 or d.weight_decay < 0 or d.delta < 0:
-        field = next(f for f in ("momentum", "weight_decay", "delta") if getattr(d, f) < 0)
+    field = next((f for f in ("base_lr", "momentum", "weight_decay", "delta") if getattr(d, f) < 0), None)
+    if field:
         message = f"torch's optimizers take no {field} below 0. Received: {getattr(d, field):g}"
         raise SolverError(message, where=d.document.where(field))
     decay = number(d.weight_decay) if d.weight_decay else None
@@ -80,7 +80,7 @@ def _step(d: SolverDefinition, grouped: bool) -> str:
         lines += _multiplied(d, rate, grouped)
     else:
         lines += [f'        group["lr"] = {rate}', *(['        group["eps"] = eps'] if d.type == "Adam" else [])]
-        lines += _each(_penalty(d, grouped))
+        lines += _penalized(d, grouped, [])
     return laid_out("\n".join([*lines, "    optimizer.step()"]))
 
 
@@ -106,20 +106,18 @@ def _multiplied(d: SolverDefinition, rate: str, grouped: bool) -> list[str]:
     if d.weight_decay and not _is_l1(d):
         mult = ' * group["decay_mult"]' if grouped else ""
         lines.append(f'        group["weight_decay"] = {name} * {number(d.weight_decay)}{mult}')
-    return [*lines, *_each([*_penalty(d, grouped), f"parameter.grad *= {name}"])]
+    return [*lines, *_penalized(d, grouped, [f"parameter.grad *= {name}"])]
 
 
-def _penalty(d: SolverDefinition, grouped: bool) -> list[str]:
-    """Adds the gradient of an L1 penalty; torch's optimizers have that of L2."""
-    mult = ' * group["decay_mult"]' if grouped else ""
-    sign = "parameter.detach().sign()"
-    return [f"parameter.grad += {number(d.weight_decay)}{mult} * {sign}"] if _is_l1(d) else []
-
-
-def _each(statements: list[str]) -> list[str]:
-    """A loop over the parameters of a group."""
-    head = ['        for parameter in group["params"]:'] if statements else []
-    return [*head, *(f"            {statement}" for statement in statements)]
+def _penalized(d: SolverDefinition, grouped: bool, then: list[str]) -> list[str]:
+    """A loop over a group's parameters: the gradient of an L1 penalty, which torch's optimizers lack, and `then`."""
+    lines, decay = list[str](), number(d.weight_decay)
+    if _is_l1(d):
+        if grouped:
+            lines, decay = [f'        decay = {decay} * group["decay_mult"]'], "decay"
+        then = [f"parameter.grad += {decay} * parameter.detach().sign()", *then]
+    head = ['        for parameter in group["params"]:'] if then else []
+    return [*lines, *head, *(f"            {statement}" for statement in then)]
 
 
 def _is_l1(d: SolverDefinition) -> bool:
@@ -133,13 +131,13 @@ def learning_rate(d: SolverDefinition) -> str:
     """The function that gives the rate of the update after `iteration` others."""
     base, gamma, power, less = (number(value) for value in (d.base_lr, d.gamma, d.power, -d.power))
     formula = {
-        "fixed": lambda: base,
-        "step": lambda: f"{base} * {gamma} ** (iteration // {d.stepsize})",
-        "exp": lambda: f"{base} * {gamma}**iteration",
-        "inv": lambda: f"{base} * (1 + {gamma} * iteration) ** {less}",
-        "multistep": lambda: f"{base} * {gamma} ** {_drops(d)}",
-        "poly": lambda: f"{base} * (1 - iteration / {d.max_iter}) ** {power}",
-        "sigmoid": lambda: _sigmoid(d),
+        "fixed": lambda: [base],
+        "step": lambda: [f"{base} * {gamma} ** (iteration // {d.stepsize})"],
+        "exp": lambda: [f"{base} * {gamma}**iteration"],
+        "inv": lambda: [f"{base} * (1 + {gamma} * iteration) ** {less}"],
+        "multistep": lambda: [_drops(d), f"{base} * {gamma} ** sum(iteration >= drop for drop in drops)"],
+        "poly": lambda: [f"{base} * (1 - iteration / {d.max_iter}) ** {power}"],
+        "sigmoid": lambda: [_sigmoid(d)],
         "multifixed": lambda: _stages(d),
     }.get(d.lr_policy)
     if formula is None:
@@ -147,19 +145,17 @@ def learning_rate(d: SolverDefinition) -> str:
             f"a training script cannot have the policy {d.lr_policy!r}, which follows the loss",
             where=d.document.where("lr_policy"),
         )
-    name = literal(d.lr_policy)[1:-1]
-    head = ["def learning_rate(iteration):", f'    """Caffe\'s policy {name}."""']
-    return laid_out("\n".join([*head, f"    return {formula()}"]))
+    *before, rate = formula()
+    head = ["def learning_rate(iteration):", f'    """Caffe\'s policy {d.lr_policy}."""']
+    return laid_out("\n".join([*head, *(f"    {line}" for line in before), f"    return {rate}"]))
 
 
 def _drops(d: SolverDefinition) -> str:
-    """How many of the stepvalues are reached; Caffe takes one a query, whatever their order."""
+    """When the rate falls; Caffe reaches one stepvalue at each query, whatever their order."""
     reached: list[int] = []
     for value in d.stepvalue:
         reached.append(max(value, reached[-1] + 1) if reached else value)
-    if len(reached) < 2:
-        return f"(iteration >= {reached[0]})" if reached else "0"
-    return f"sum(iteration >= value for value in {literal(tuple(reached))})"
+    return f"drops = {literal(reached)}"
 
 
 def _sigmoid(d: SolverDefinition) -> str:
@@ -169,7 +165,7 @@ def _sigmoid(d: SolverDefinition) -> str:
     return f"{number(d.base_lr)} / (1 + math.exp({exponent}))"
 
 
-def _stages(d: SolverDefinition) -> str:
+def _stages(d: SolverDefinition) -> list[str]:
     pairs = ", ".join(f"({number(rate)}, {last})" for rate, last in zip(d.stagelr, d.stageiter, strict=True))
-    last = number(d.stagelr[-1])
-    return f"next((rate for rate, last in [{pairs}] if iteration <= last), {last})"
+    rate = f"next((rate for rate, last in stages if iteration <= last), {number(d.stagelr[-1])})"
+    return [f"stages = [{pairs}]", rate]
