@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proto2torch.data import database, dummy_data, hdf5_data, image_data, memory_data, window_data
+from proto2torch.data.annotated import layer as annotated_data
 from proto2torch.data.datasets import HDF5, ImageList
 from proto2torch.data.datasets import LevelDBDataset as LevelDB
 from proto2torch.data.datasets import LMDBDataset as LMDB
@@ -20,6 +21,7 @@ from proto2torch.prototxt.document import LayerDefinition
 __all__ = ["HDF5", "LMDB", "AnyFeed", "Feed", "ImageList", "LevelDB", "from_iterable", "given", "next_batch", "open"]
 
 _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
+    "AnnotatedData": annotated_data.open_feed,
     "Data": database.open_feed,
     "DummyData": dummy_data.open_feed,
     "HDF5Data": hdf5_data.open_feed,

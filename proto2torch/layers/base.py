@@ -79,6 +79,8 @@ class Layer:
     tops_allowed: ClassVar[tuple[int, int | None]] = (1, 1)
     loss: ClassVar[bool] = False
     """Loss layers weigh 1 by default, make an automatic top, and refuse a gradient to their labels."""
+    counted_tops: ClassVar[tuple[int, ...]] = ()
+    """Tops of a data layer that have as many rows as there are: no net is laid out anew for another number."""
     data: bool = False
     """Data layers make the inputs of the module; what is in their tops is read by proto2torch.data."""
     labels: tuple[int, ...] = ()

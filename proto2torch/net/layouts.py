@@ -37,6 +37,7 @@ class Layouts:
         self._built: dict[Any, Built] = {}
         self.graph = self._lower({})
         self.declared = {v.blob: v.shape for v in self.graph.inputs}
+        self._counted = {n.outputs[i].blob for n in self.graph.nodes for i in n.op.counted_tops if i < len(n.outputs)}
         source = generate(self.graph, fold=True)
         self.main = Built(source, build(source))
         self.blobs = Blobs(self.graph, source, self.main.module)
@@ -54,6 +55,8 @@ class Layouts:
 
         Raises what does not fit as lowering a net of these sizes does.
         """
+        if self._counted:
+            sizes = {n: self.declared[n] if n in self._counted else size for n, size in sizes.items()}
         graph = self._checked(sizes) if sizes != self.declared else self.graph
         same = all(shape[1:] == self.declared[name][1:] for name, shape in sizes.items())
         if same and not names:

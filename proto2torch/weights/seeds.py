@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from proto2torch.prototxt.document import LayerDefinition
 from proto2torch.weights.random import Stream
 
-_READING_AHEAD = ("Data", "ImageData", "WindowData")
+_READING_AHEAD = ("Data", "AnnotatedData", "ImageData", "WindowData")
 
 
 @dataclass(frozen=True)
@@ -54,5 +54,6 @@ def data_layer_draws(definition: LayerDefinition, phase: str, stream: Stream) ->
     skip = stream.word() if kind == "ImageData" and image.rand_skip else None
     windows = stream.word() if window and (transform.mirror or transform.crop_size) else None
     seed = stream.word() if draws else None
-    stream.word()  # the thread's own seed: no value depends on it
+    thread = stream.word()  # but for AnnotatedData no value depends on it
+    seed = thread if kind == "AnnotatedData" else seed
     return Seeds(transform=seed, shuffle=shuffle, skip=skip, windows=windows)
