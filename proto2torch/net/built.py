@@ -14,6 +14,8 @@ from proto2torch.errors import DataError, NetError
 from proto2torch.ir.graph import Net
 from proto2torch.net.blobs import Blobs
 
+_ON_THE_HOST = "can't allocate memory"  # torch has no class of error for it
+
 
 @dataclass
 class Built:
@@ -56,11 +58,16 @@ class Built:
     def _explained(self, error: Exception, inputs: Mapping[str, Tensor]) -> Exception:
         """The error with its line; one that is not about a line, or about memory, stays itself."""
         line = failing_line(error, self.module)
-        if line is None or isinstance(error, torch.OutOfMemoryError):
+        if line is None or is_out_of_memory(error):
             return error
         given = ", ".join(f"{name} {tuple(inputs[name].shape)}" for name in self.source.inputs)
         kind = DataError if isinstance(error, IndexError) else NetError
         return kind(f"at `{line}`: {str(error).rstrip('.')}. Received: {given}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or Python found no memory, on the device or on the host."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _ON_THE_HOST in str(error)
 
 
 def check_sizes(net: Net, declared: Net) -> None:

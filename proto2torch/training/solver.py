@@ -23,6 +23,7 @@ from proto2torch.training.display import Display
 from proto2torch.training.events import Event, History
 from proto2torch.training.lineage import Lineage
 from proto2torch.training.log import Log
+from proto2torch.training.out_of_memory import explained
 from proto2torch.training.signals import Action, Signals
 from proto2torch.training.smoothing import SmoothedLoss
 from proto2torch.training.update import Update
@@ -168,7 +169,7 @@ class Solver:
         """Make `iterations` updates, with the tests, displays and snapshots that fall due.
 
         Raises:
-            RunError: the loss or a gradient is not finite, or a snapshot cannot be written.
+            RunError: the loss or a gradient is not finite, a snapshot cannot be written, or there is not enough memory.
         """
         d = self.definition
         self._stopping = self._ending = self.interrupted = False
@@ -179,7 +180,7 @@ class Solver:
             if self._due(d.test_interval) and (self.iter > 0 or d.test_initialization):
                 self.test()
             if not self._stopping:
-                self._iterate()
+                self.update()
                 self.callbacks.tell("iterated", self)
                 asked = self._asked()
                 if (self._due(d.snapshot) or asked is Action.SNAPSHOT) and not self._ending:
@@ -190,8 +191,13 @@ class Solver:
                 break
 
     def update(self) -> None:
-        """Make one update and nothing else that may be due, but its display."""
-        self._iterate()
+        """Make one update and nothing else that may be due, but its display.
+
+        Raises:
+            RunError: it needs more memory than there is, with the batch_size and iter_size that fit.
+        """
+        with explained(self.net, self.definition):
+            self._iterate()
 
     def stop(self) -> None:
         """End the training after this iteration; for callbacks."""
@@ -205,7 +211,8 @@ class Solver:
         for i, (net, source) in enumerate(zip(self.test_nets, self.definition.tests, strict=True)):
             self.log(f"Iteration {self.iter}, Testing net (#{i})")
             forward = DebugInfo(net, self.log).forward if self._debug else net
-            means = test.run(net, source.iterations, go_on=self._goes_on, forward=forward)
+            with explained(net, self.definition):
+                means = test.run(net, source.iterations, go_on=self._goes_on, forward=forward)
             if means is None:
                 self.log("Test interrupted.")
                 break
