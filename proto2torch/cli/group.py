@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -90,6 +94,9 @@ class Main(LazyGroup):
         **extra: Any,
     ) -> Any:
         state = extra.setdefault("obj", {"debug": False})
+        own_process = args is None and standalone_mode
+        if own_process:
+            _terminate_as_interrupted()
         try:
             status = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -97,9 +104,29 @@ class Main(LazyGroup):
             if not standalone_mode:
                 raise
             status = report(error, debug=state["debug"])
+            if own_process and status == INTERRUPTED:
+                _end(status)
         if not standalone_mode:
             return status
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _terminate_as_interrupted() -> None:
+    """Let SIGTERM end a command as Ctrl-C does; a training has a better use for it, once it runs."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
+
+
+def _end(status: int) -> NoReturn:
+    """End the process at once: threads of torch that are cut short do not survive the end of an interpreter."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def report(error: BaseException, *, debug: bool) -> int:
