@@ -18,6 +18,7 @@ COMMANDS = {
     "time": ("proto2torch.cli.time:time", "Time forward and backward of a net, layer by layer."),
     "show": ("proto2torch.cli.show:show", "Layers, shapes, parameters, multiply-adds and memory of a net."),
     "draw": ("proto2torch.cli.draw:draw", "The graph of a net as .svg, .png or .pdf, or as one .html page."),
+    "view": ("proto2torch.cli.view:view", "Pictures of filters, activations and features."),
     "check": ("proto2torch.cli.check:check", "Every problem in nets and solvers at once; nothing is run."),
     "plot": ("proto2torch.cli.plot:plot", "The learning curves of training logs, Caffe's or ours."),
     "export": ("proto2torch.cli.export:export", "Readable PyTorch source of a net, or its weights."),
