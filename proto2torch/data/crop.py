@@ -35,12 +35,13 @@ def move(image: Image, pick: Pick, target: NDArray[Any]) -> None:
 def convert(image: Image, pick: Pick, target: NDArray[np.float32]) -> None:
     """The part of `image` (C, H, W) that fills `target` (C, h, w), as float32, mirrored where the pick says so."""
     _, rows, columns = target.shape
-    if not pick.mirrored:
-        np.copyto(target, part(image, pick, rows, columns))
-    elif image.dtype == np.uint8:
+    if pick.mirrored and image.dtype == np.uint8 and image.flags.c_contiguous:
         np.copyto(target, _mirrored(image, pick, rows, columns))
-    else:
-        np.copyto(target, part(image, pick, rows, columns)[:, :, ::-1])
+        return
+    pixels = part(image, pick, rows, columns)
+    pixels = pixels[:, :, ::-1] if pick.mirrored else pixels
+    # Pixels whose channels lie together are parted as bytes: that is quicker than as float32.
+    np.copyto(target, pixels if image.flags.c_contiguous else np.array(pixels, order="C"))
 
 
 def part(image: Image, pick: Pick, rows: int, columns: int) -> Image:

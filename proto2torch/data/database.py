@@ -69,14 +69,22 @@ class DatabaseSource:
         self._transform.reseed(one(seed))
 
     def batch(self, first: int) -> Batch:
-        images, labels = self._take(first)
-        data = self._transform(images, first)
+        found, labels = self._take(first)
+        if any(datum.encoded for _, datum in found):
+            data = self._transform.stream(
+                lambda number: self._image(found[number]),
+                len(found),
+                first,
+                lambda number, expected, received: self._other_shape(found[number][0], expected, received),
+            )
+        else:
+            data = self._transform(self._images(found), first)
         return (data, labels) if self._labels else (data,)
 
     def gather(self, first: int, device: torch.device) -> Pending | Batch:
         """Bytes for `device`; float32 where the records hold that."""
-        images, labels = self._take(first)
-        return pending(self._transform, images, labels if self._labels else None, first, device)
+        found, labels = self._take(first)
+        return pending(self._transform, self._images(found), labels if self._labels else None, first, device)
 
     def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
         return finished(self._transform, gathered, device)
@@ -90,9 +98,13 @@ class DatabaseSource:
         shapes: list[Shape] = [(self.batch_size, *image)]
         return [*shapes, (self.batch_size,)] if self._labels else shapes
 
-    def _take(self, first: int) -> tuple[list[Image], torch.Tensor]:
-        """The images of a batch, which fit one another, and their labels."""
+    def _take(self, first: int) -> tuple[list[tuple[memoryview, Datum]], torch.Tensor]:
+        """The keys and Datums of a batch, and their labels."""
         found = [(key, self._datum(key, value)) for key, value in self._records.take(first, self.batch_size)]
+        return found, torch.tensor([datum.label for _, datum in found], dtype=torch.float32)
+
+    def _images(self, found: list[tuple[memoryview, Datum]]) -> list[Image]:
+        """The images of a batch, which fit one another."""
         encoded = any(datum.encoded for _, datum in found)
         images = workers.run(self._image, found) if encoded else [self._image(item) for item in found]
         expected, before = self._transform.shape(images[0].shape), images[0].shape
@@ -101,7 +113,7 @@ class DatabaseSource:
                 before, received = image.shape, self._transform.shape(image.shape)
                 if received != expected:
                     raise self._other_shape(key, expected, received)
-        return images, torch.tensor([datum.label for _, datum in found], dtype=torch.float32)
+        return images
 
     def _datum(self, key: memoryview, value: memoryview) -> Datum:
         try:

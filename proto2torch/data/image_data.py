@@ -73,12 +73,23 @@ class ImageSource:
             self._order = Order(len(self._listed), seeds.get("shuffle", self._order.seed))
 
     def batch(self, first: int) -> Batch:
-        images, labels = self._take(first)
-        return self._transform(images, first), labels
+        listed, labels = self._take(first)
+        data = self._transform.stream(
+            lambda number: self._image(listed[number]),
+            len(listed),
+            first,
+            lambda number, expected, received: self._other_shape(listed[number], expected, received),
+        )
+        return data, labels
 
     def gather(self, first: int, device: torch.device) -> Pending | Batch:
         """Bytes for `device`."""
-        images, labels = self._take(first)
+        listed, labels = self._take(first)
+        images = workers.run(self._image, listed)
+        shapes = [self._transform.shape(image.shape) for image in images]
+        for item, shape in zip(listed, shapes, strict=True):
+            if shape != shapes[0]:
+                raise self._other_shape(item, shapes[0], shape)
         return pending(self._transform, images, labels, first, device)
 
     def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
@@ -87,15 +98,10 @@ class ImageSource:
     def close(self) -> None:
         """There is nothing to give back: each image is opened and closed."""
 
-    def _take(self, first: int) -> tuple[list[NDArray[np.uint8]], torch.Tensor]:
-        """The images of a batch, which fit one another, and their labels."""
+    def _take(self, first: int) -> tuple[list[Listed], torch.Tensor]:
+        """The lines of a batch, and their labels."""
         listed = [self._at(number) for number in range(first, first + self.batch_size)]
-        images = workers.run(self._image, listed)
-        shapes = [self._transform.shape(image.shape) for image in images]
-        for item, shape in zip(listed, shapes, strict=True):
-            if shape != shapes[0]:
-                raise self._other_shape(item, shapes[0], shape)
-        return images, torch.tensor([item.label for item in listed], dtype=torch.float32)
+        return listed, torch.tensor([item.label for item in listed], dtype=torch.float32)
 
     def _at(self, number: int) -> Listed:
         """The line that is read as number `number`, over all passes."""

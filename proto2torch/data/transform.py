@@ -7,14 +7,15 @@ middle, rounded down. The mean is that of the pixel's place in the whole image, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proto2torch.data import buffers, crop, workers
+from proto2torch.data import crop, workers
+from proto2torch.data.buffers import Buffers
 from proto2torch.data.crop import Pick
 from proto2torch.data.datum import Image
 from proto2torch.data.draws import Draws
@@ -27,6 +28,8 @@ from proto2torch.prototxt.document import LayerDefinition
 from proto2torch.weights import blobproto
 
 _FIELDS = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
+Differs = Callable[[int, Shape, Shape], DataError]
+"""The error of an image, by its number, whose shape is not the expected one but another."""
 _CACHED = 1 << 18  # bytes of a batch that stay in a processor's cache
 
 
@@ -43,7 +46,7 @@ class Transform:
         self._mean = read_mean(definition)
         self._turned = None if self._mean is None else np.ascontiguousarray(self._mean[:, :, ::-1])
         self._means: dict[torch.device, torch.Tensor] = {}  # where it has been asked for
-        self._buffers = buffers.Buffers()
+        self._batches, self._bytes = Buffers(np.float32), Buffers(np.uint8)
 
     @property
     def seed(self) -> int:
@@ -77,15 +80,39 @@ class Transform:
 
     def apply(self, images: Sequence[Image], picks: Sequence[Pick]) -> torch.Tensor:
         """The same for picks that have been made."""
-        batch = self._buffers.take((len(images), *self.shape(images[0].shape)))
+        batch = self._batches.take((len(images), *self.shape(images[0].shape)))
         pieces = workers.split(len(images), batch.nbytes)
         workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
+        return torch.from_numpy(batch)
+
+    def stream(self, load: Callable[[int], Image], count: int, first: int, differs: Differs) -> torch.Tensor:
+        """The batch of images that are decoded one by one, each transformed while it is in the processor's cache.
+
+        Args:
+            load: gives image number 0 to `count` - 1 of the batch; called by several threads.
+            differs: the error of an image that does not fit the first one.
+        """
+        head = workers.run(load, range(min(count, workers.workers())))
+        shape = self.shape(head[0].shape)
+        batch = self._batches.take((count, *shape))
+        words = self._draws.take(first, count).tolist()
+
+        def write(number: int) -> None:
+            image = head[number] if number < len(head) else load(number)
+            if (received := self.shape(image.shape)) != shape:
+                raise differs(number, shape, received)
+            self._write([image], [self._pick(image.shape, words[number])], batch[number : number + 1])
+
+        workers.run(write, range(count))
         return torch.from_numpy(batch)
 
     def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
         """The crops of uint8 images as they are, to be finished on `device`."""
         picks = self.picks(images, first)
-        pixels = buffers.pinned((len(images), *self.shape(images[0].shape)), device)
+        shape = (len(images), *self.shape(images[0].shape))
+        # torch keeps pinned memory until the copies out of it are done, and then uses it again.
+        pinned = torch.empty(shape, dtype=torch.uint8, pin_memory=True) if device.type == "cuda" else None
+        pixels = torch.from_numpy(self._bytes.take(shape)) if pinned is None else pinned
         batch = pixels.numpy()
 
         def move(some: slice) -> None:
