@@ -44,7 +44,8 @@ class CenterLoss(nn.Module):
 
 def triplet_loss(anchor, positive, negative, margin=1):
     """Half the mean of max(margin + |a - p|² - |a - n|², 0)."""
-    near, far = ((anchor - x).flatten(1).square().sum(1) for x in (positive, negative))
+    squares = [(anchor - x).square() for x in (positive, negative)]
+    near, far = (square.reshape(len(anchor), -1).sum(1) for square in squares)
     return F.relu(margin + near - far).mean() / 2
 
 

@@ -42,7 +42,7 @@ def indicated_sigmoid_loss(x, target, indicator):
     """Sum of the sigmoid cross-entropies, weighed by item and channel."""
     target = target.reshape(x.shape)
     losses = F.binary_cross_entropy_with_logits(x, target, reduction="none")
-    return (indicator.reshape(*x.shape[:2], 1) * losses.flatten(2)).sum()
+    return (indicator.reshape(*x.shape[:2], 1) * losses.reshape(*x.shape[:2], -1)).sum()
 
 
 def balanced_sigmoid_loss(x, target):

@@ -60,12 +60,33 @@ class Case:
         return "\n".join([*lines, f'layer {{ name: "l" type: "{kind}" {" ".join(names)} {self.param} }}'])
 
 
+def wide(*shape: int) -> Make:
+    """Values of which many lie beyond 6."""
+    return lambda g: 8 * torch.randn(shape, dtype=torch.double, generator=g)
+
+
+def regions(g: torch.Generator) -> Tensor:
+    return torch.tensor([[0, 0, 0, 5, 5], [1, 2, 1, 4, 3], [1, 0, 2, 9, 9]], dtype=torch.double)
+
+
+def mask(g: torch.Generator) -> Tensor:
+    return torch.tensor([[[[0, 3], [9, 14]]]], dtype=torch.double)
+
+
+REGIONS: Make = regions
 X4, X2 = normal(2, 4, 3, 3), normal(3, 4)
 LABELS = whole(4, 3)
 HIDDEN = "recurrent_param { num_output: 2"
 
 CASES: dict[str, list[Case]] = {
     "AbsVal": [Case([X2])],
+    "Axpy": [Case([normal(2, 4), X4, X4]), Case([normal(2, 4, 1, 1), X4, X4])],
+    "BN": [
+        Case([X4], "bn_param { slope_filler { value: 1 } }"),
+        Case([X4], "bn_param { frozen: true eps: 0.3 }"),
+        Case([X4], "bn_param { bn_mode: LEARN }", outputs=3, tops=1),
+        Case([X4], "bn_param { bn_mode: INFERENCE }", phase="TEST"),
+    ],
     "BNLL": [Case([X2])],
     "BatchNorm": [Case([X4]), Case([X4], phase="TEST"), Case([X4], "batch_norm_param { use_global_stats: true }")],
     "BatchReindex": [Case([X4, given(1, 0, 1)], fixed=(1,))],
@@ -81,12 +102,19 @@ CASES: dict[str, list[Case]] = {
         Case([normal(1, 2, 2, 3, 2)], "convolution_param { num_output: 2 kernel_size: 2 }"),
         Case([normal(1, 2, 2, 2)], "convolution_param { num_output: 2 kernel_size: 3 stride: 2 }"),
     ],
+    "ConvolutionDepthwise": [Case([X4], "convolution_param { kernel_size: 2 stride: 2 pad: 1 }")],
     "Crop": [Case([X4, normal(2, 4, 2, 1)], "crop_param { offset: 1 offset: 2 }", fixed=(1,))],
     "Deconvolution": [
         Case([X4], "convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad: 1 group: 2 }"),
         Case([normal(2, 3, 4)], "convolution_param { num_output: 2 kernel_size: 2 dilation: 2 bias_term: false }"),
     ],
-    "Dropout": [Case([X2], "dropout_param { dropout_ratio: 0.3 }"), Case([X2], phase="TEST")],
+    "DepthwiseConvolution": [Case([X4], "convolution_param { num_output: 4 group: 4 kernel_size: 2 }")],
+    "Dropout": [
+        Case([X2], "dropout_param { dropout_ratio: 0.3 }"),
+        Case([X2], phase="TEST"),
+        Case([X2], "dropout_param { dropout_ratio: 0.3 scale_train: false }"),
+        Case([X2], "dropout_param { dropout_ratio: 0.3 scale_train: false }", phase="TEST"),
+    ],
     "ELU": [Case([X2], "elu_param { alpha: 0.7 }")],
     "Eltwise": [
         Case([X2, X2, X2], "eltwise_param { coeff: 1 coeff: -2 coeff: 0.5 }"),
@@ -99,6 +127,11 @@ CASES: dict[str, list[Case]] = {
     "Exp": [Case([X2]), Case([X2], "exp_param { base: 3 scale: -0.5 shift: 0.7 }")],
     "Filter": [Case([X2, given(1, 0, 1)], fixed=(1,))],
     "Flatten": [Case([X4]), Case([X4], "flatten_param { axis: 0 end_axis: 2 }")],
+    "Flip": [Case([X4], "flip_param { flip_height: true }")],
+    "FocalLoss": [
+        Case([X2, LABELS], fixed=(1,)),
+        Case([X2, LABELS], "focal_loss_param { type: ONEADDP gamma: 1.5 } loss_param { ignore_label: 1 }", fixed=(1,)),
+    ],
     "HingeLoss": [
         Case([X2, LABELS], "hinge_loss_param { norm: L1 }", fixed=(1,)),
         Case([X2, LABELS], "hinge_loss_param { norm: L2 }", fixed=(1,)),
@@ -108,6 +141,10 @@ CASES: dict[str, list[Case]] = {
     "InnerProduct": [
         Case([X4], "inner_product_param { num_output: 3 }"),
         Case([X4], "inner_product_param { num_output: 3 axis: 2 transpose: true bias_term: false }"),
+    ],
+    "Interp": [
+        Case([X4], "interp_param { height: 5 width: 2 }"),
+        Case([X4], "interp_param { zoom_factor: 2 pad_beg: -1 }"),
     ],
     "LRN": [
         Case([X4], "lrn_param { local_size: 3 alpha: 0.7 beta: 0.6 k: 2 }"),
@@ -140,6 +177,20 @@ CASES: dict[str, list[Case]] = {
         Case([X4], "pooling_param { pool: AVE global_pooling: true }"),
         Case([X4], "pooling_param { pool: MAX kernel_size: 2 }", outputs=2, tops=1),
     ],
+    "Normalize": [
+        Case([X4], "norm_param { eps: 0.1 }"),
+        Case([X4], "norm_param { across_spatial: false }"),
+        Case([X4], 'normalize_param { normalize_type: "L2" bp_norm: true }', outputs=2),
+        Case([X4], 'normalize_param { normalize_type: "L1" bp_norm: true }', outputs=2),
+    ],
+    "NormalizedSigmoidCrossEntropyLoss": [
+        Case([X4, whole(2, 2, 4, 3, 3), positive(2, 4)], fixed=(1, 2)),
+        Case([X2, whole(2, 3, 4)], fixed=(1,)),
+    ],
+    "PSROIPooling": [
+        Case([X4, REGIONS], "psroi_pooling_param { spatial_scale: 0.5 output_dim: 1 group_size: 2 }", fixed=(1,))
+    ],
+    "Permute": [Case([X4], "permute_param { order: 2 order: 0 }")],
     "Power": [
         Case([X2], "power_param { power: 2 scale: -0.5 shift: 0.3 }"),
         Case([positive(3, 4)], "power_param { power: 1.7 scale: 0.5 shift: 0.3 }"),
@@ -150,12 +201,15 @@ CASES: dict[str, list[Case]] = {
         Case([normal(3, 2, 3), cont(3, 2)], HIDDEN + " }", fixed=(1,)),
         Case([normal(3, 2, 3), cont(3, 2), normal(2, 4)], HIDDEN + " }", fixed=(1,)),
     ],
+    "ROIPooling": [Case([X4, REGIONS], "roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.5 }", fixed=(1,))],
+    "ReLU6": [Case([wide(3, 4)]), Case([wide(3, 4)], "relu6_param { negative_slope: 0.2 }")],
     "ReLU": [Case([X2]), Case([X2], "relu_param { negative_slope: 0.2 }")],
     "Reduction": [
         Case([X4], f"reduction_param {{ operation: {operation} axis: 2 coeff: -0.7 }}")
         for operation in ("SUM", "ASUM", "SUMSQ", "MEAN")
     ],
     "Reshape": [Case([X4], "reshape_param { shape { dim: 0 dim: -1 dim: 3 } }")],
+    "Resize": [Case([X4], "resize_param { height: 5 width: 2 }")],
     "SPP": [Case([X4], f"spp_param {{ pyramid_height: 2 pool: {pool} }}") for pool in ("MAX", "AVE")],
     "Scale": [
         Case([X4], "scale_param { bias_term: true }"),
@@ -163,22 +217,42 @@ CASES: dict[str, list[Case]] = {
         Case([X4], "scale_param { num_axes: 0 }"),
         Case([X4, normal(4, 3)], "scale_param { bias_term: true }"),
     ],
+    "SeLU": [Case([X2]), Case([X2], "selu_param { alpha: 0.7 lambda: 1.3 }")],
+    "ShuffleChannel": [Case([X4], "shuffle_channel_param { group: 2 }")],
     "Sigmoid": [Case([X2])],
     "SigmoidCrossEntropyLoss": [
         Case([X2, positive(3, 4)], fixed=(1,)),
         Case([X2, whole(2, 3, 4)], "loss_param { ignore_label: 1 normalization: VALID }", fixed=(1,)),
     ],
     "Slice": [Case([X4], outputs=2), Case([X4], "slice_param { axis: 2 slice_point: 1 slice_point: 2 }", outputs=3)],
+    "SmoothL1Loss": [
+        Case([X2, X2]),
+        Case([X2, X2, X2, X2], "smooth_l1_loss_param { sigma: 1.5 }", fixed=(2, 3)),
+    ],
+    "SmoothL1LossOHEM": [Case([X4, X4]), Case([X2, X2], "loss_param { normalization: BATCH_SIZE }")],
     "Softmax": [Case([X4]), Case([X4], "softmax_param { axis: 2 }")],
     "SoftmaxWithLoss": [
         Case([X2, LABELS], fixed=(1,)),
         Case([X4, whole(4, 2, 1, 3, 3)], "loss_param { ignore_label: 1 }", fixed=(1,)),
         Case([X4, whole(3, 2, 4, 3)], "softmax_param { axis: 2 } loss_param { normalization: NONE }", fixed=(1,)),
+        Case(
+            [X2, LABELS],
+            "loss_param { weight_by_label_freqs: true class_weighting: [1, 2, 0.5, 3] ignore_label: 2 }",
+            fixed=(1,),
+        ),
+    ],
+    "SoftmaxWithLossOHEM": [
+        Case([X4, whole(4, 2, 1, 3, 3)], "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 7 }", fixed=(1,))
     ],
     "Split": [Case([X2], outputs=2)],
     "Swish": [Case([X2]), Case([X2], "swish_param { beta: 0.6 }")],
     "TanH": [Case([X2])],
     "Tile": [Case([X4], "tile_param { tiles: 3 }")],
+    "TripletLoss": [Case([X2, X2, X2], "triplet_loss_param { margin: 3 }")],
+    "Upsample": [
+        Case([X4], "upsample_param { scale: 2 }"),
+        Case([normal(1, 1, 2, 2), mask], "upsample_param { scale: 2 }", fixed=(1,)),
+    ],
 }
 
 _READS = "a data layer: it has no bottom"
@@ -189,6 +263,20 @@ NO_DERIVATIVE = {
     "Silence": "it has no top",
     "HDF5Output": "it has no top",
     "Input": "it has no bottom",
+    "BoxAnnotatorOHEM": "it chooses",
+    "CenterLoss": "the centres move by a rule of their own",
+    "DetectionEvaluate": "it counts",
+    "HardSigmoid": "its fork has no backward",
+    "HardSwish": "its fork has no backward",
+    "MarginInnerProduct": "the label's direction is brought to unit length",
+    "Mish": "its fork takes the derivative at the wrong place",
+    "Proposal": "it chooses",
+    "RegionLoss": "the gradient is delta, the value the sum of its squares",
+    "Reorg": "its fork's gradient is 0",
+    "SegAccuracy": "it counts",
+    "YoloDetectionOutput": "it chooses",
+    "Yolov3": "the gradient is delta, the value the sum of its squares",
+    "Yolov3DetectionOutput": "it chooses",
     "Python": "its gradient is what the user's class says",
     **dict.fromkeys(("Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData"), _READS),
 }

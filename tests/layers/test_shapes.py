@@ -13,7 +13,7 @@ from proto2torch.errors import NetError
 from proto2torch.ir.graph import Net, Shape
 from proto2torch.layers import REGISTRY
 
-from . import geometries_boxes, geometries_labels  # noqa: F401  (they register more)
+from . import geometries_boxes, geometries_forks, geometries_labels  # noqa: F401  (they register more)
 from .geometries import GEOMETRIES
 from .nets import Case
 
@@ -23,7 +23,7 @@ COMPUTES_NOTHING = {"Input", "Silence", "HDF5Output"}
 ITS_OWN = {"Python"}
 """Types whose shapes the user's own code decides."""
 
-AS_MANY_AS_FOUND = {"DetectionOutput"}
+AS_MANY_AS_FOUND = {"DetectionEvaluate", "DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput"}
 """Types whose tops have as many rows as the values of the bottoms make; what is declared is Caffe's first guess."""
 
 

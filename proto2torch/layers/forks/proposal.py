@@ -67,7 +67,8 @@ class WindowsProposal(RegionProposals, param="proposal_param"):
         if x[0][0] > 1 and self.tops == 1:
             hint = "give it a second top, the scores"
             raise self.refuse(f"cannot take {x[0][0]} images with one top: the fork crashes", "top", hint)
-        return [(1, 5), (1,)][: self.tops]
+        tops: list[Shape] = [(1, 5), (1,)]
+        return tops[: self.tops]
 
     def code(self, node: Node) -> Code:
         p = self.p
@@ -120,7 +121,8 @@ class SynopsysProposal(RegionProposals, param="proposal_param"):
         self.check_maps(*x)
         if prod(x[2]) < 3:
             raise self.error(f"needs three numbers: height, width and scale. Received: {x[2]}", "bottom[2]")
-        return [(1, 5), (1, 1)][: self.tops]
+        tops: list[Shape] = [(1, 5), (1, 1)]
+        return tops[: self.tops]
 
     def code(self, node: Node) -> Code:
         p = self.p
