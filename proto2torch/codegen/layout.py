@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 WIDTH = 88
 _OPEN, _CLOSE = "([{", ")]}"
 
@@ -20,12 +22,20 @@ def statement(text: str, indent: int) -> list[str]:
         return [pad + text]
     inner = " " * (indent + 4)
     parts = split_arguments(body)
-    if indent + 4 + len(body) <= WIDTH and "\n" not in body and not body.endswith(","):
+    if not _is_display(head) and indent + 4 + len(body) <= WIDTH and "\n" not in body and not body.endswith(","):
         return [pad + head, inner + body, pad + tail]
     lines = [pad + head]
     for part in parts:
         lines += statement(part + ",", indent + 4)
     return [*lines, pad + tail]
+
+
+def _is_display(head: str) -> bool:
+    """Whether the bracket at the end of `head` opens a list, a dict or a tuple, whose parts a formatter never keeps on
+    a line of their own; not arguments, an index or an expression in brackets."""
+    if head[-1] == "(":
+        return head.endswith(" in (")
+    return not re.search(r"[\w)\]]$", head[:-1])
 
 
 def _last_bracket(text: str) -> tuple[int, int] | None:
