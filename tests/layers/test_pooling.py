@@ -135,7 +135,7 @@ def test_stochastic_pooling_in_training_draws_an_element_and_sends_the_gradient_
         ("global_pooling: true pad: 1", "global_pooling needs pad 0 and stride 1"),
         ("pool: STOCHASTIC kernel_size: 2 pad: 1", "STOCHASTIC pooling takes no padding"),
         ("kernel_size: 40", "the kernel is larger than the padded bottom"),
-        ("kernel_size: 2 ceil_mode: false", "field 'ceil_mode' of PoolingParameter is not Caffe's"),
+        ("kernel_size: 2 pad_t: 1", "field 'pad_t' of PoolingParameter is not Caffe's"),
     ],
 )
 def test_what_is_refused(fields: str, message: str) -> None:
