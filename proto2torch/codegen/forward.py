@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,8 +37,9 @@ class Forward:
 
     `attributes` gives the attribute that holds a step's module, `titles` what to call a value that has a variable of
     its own; by default its blob's name. `preludes` are statements before a step, by its index;
-    `memories` the lists that hold a value for the gradient of a layer whose memory it overwrites. `whole_net` says that
-    nothing is folded: a short body is then written in blob names.
+    `memories` the lists that hold a value for the gradient of a layer whose memory it overwrites. `restrided` are the
+    inputs that are laid out channels_last first. `whole_net` says that nothing is folded: a short body is then written
+    in blob names.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class Forward:
         titles: Mapping[Value, str] | None = None,
         preludes: Mapping[int, Sequence[str]] | None = None,
         memories: Mapping[Value, str] | None = None,
+        restrided: Collection[Value] = (),
         in_block: bool = False,
         whole_net: bool = False,
     ) -> None:
         self.steps, self.attributes, self.returns, self.in_block = steps, attributes, list(returns), in_block
         read = [v for step in steps for v in step.inputs] + [v for _, v in returns]
-        self._preludes, self._memories = preludes or {}, memories or {}
+        self._preludes, self._memories, self._restrided = preludes or {}, memories or {}, restrided
         self._readers = Counter(read)
         self._reader = {v: step for step in steps for v in step.inputs}
         self._next = {step.index: behind for step, behind in pairwise(steps)}
@@ -69,7 +71,7 @@ class Forward:
         self._names = {v: identifier(t, "blob") for v, t in self._titles.items()}
         for _ in range(2):  # what fits on a line depends on the names, and which values have names on what fits
             self._statements = self._lay_out()
-            by_blob = whole_net and len(self._statements) <= _SHORT
+            by_blob = whole_net and len(self._statements) - len(restrided) <= _SHORT
             self._variables = assign(self._statements, self.inputs, self._titles, reserved, in_block, by_blob)
             self._names |= self._variables.names
 
@@ -104,7 +106,7 @@ class Forward:
 
     def _lay_out(self) -> list[Statement]:
         self._text = {v: _Expression(f"ß{i}") for i, v in enumerate(self._values) if v in set(self.inputs)}
-        statements: list[Statement] = []
+        statements = [self._restride(value) for value in self.inputs if value in self._restrided]
         for step in self.steps:
             statements += [Statement((), line, ()) for line in self._preludes.get(step.index, ())]
             inputs = [self._text[v] for v in step.inputs]
@@ -121,6 +123,10 @@ class Forward:
                 self._text.update((v, _Expression(f"ß{self._at[v]}")) for v in step.outputs)
                 statements += [self._remember(v) for v in step.outputs if v in self._memories]
         return [*statements, self._return()]
+
+    def _restride(self, value: Value) -> Statement:
+        place = f"ß{self._at[value]}"
+        return Statement((), f"{place} = {place}.to(memory_format=torch.channels_last)", (value,))
 
     def _remember(self, value: Value) -> Statement:
         return Statement((), f"{self._memories[value]}.append(ß{self._at[value]}.detach())", (value,))

@@ -15,6 +15,7 @@ from proto2torch.codegen.layout import WIDTH, statement
 from proto2torch.codegen.names import LOCALS, class_name
 from proto2torch.codegen.plan import Plan, called
 from proto2torch.ir.graph import Net, Value
+from proto2torch.ir.layout import restrided
 from proto2torch.layers.base import Constant
 
 Returns = Sequence[tuple[str, Value]]
@@ -95,6 +96,7 @@ def _source(net: Net, plan: Plan, folded: Folded, name: str) -> Source:
         folded.titles,
         plan.preludes(places),
         plan.memories,
+        restrided=restrided(plan.net),
         whole_net=not folded.blocks,
     )
     main = _class(name, plan.init(places), forward)

@@ -76,6 +76,10 @@ class Node:
     needs_backward: bool
     pinned: bool = False
     """Whether a later layer fixes the spatial extent (an InnerProduct's width), so that no other size can pass."""
+    memory_format: str = "contiguous"
+    """How its planes lie in memory, as the net's do."""
+    plain: bool = False
+    """Whether its code shall be stock torch where there is something faster of our own."""
 
     @property
     def name(self) -> str:
@@ -116,6 +120,8 @@ class Net:
     path: str | None = None
     notes: tuple[str, ...] = ()
     """What Caffe drops or ignores in silence, for the user to read."""
+    memory_format: str = "contiguous"
+    """How planes lie in memory, by the name that torch has for it: contiguous or channels_last."""
 
     @property
     def owners(self) -> Iterator[Param]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from proto2torch.errors import NetError, Proto2TorchError, UnsupportedError, blaming, did_you_mean, raise_problems
+from proto2torch.ir import layout
 from proto2torch.ir.backward import Backward, mark_backward
 from proto2torch.ir.graph import AUTOMATIC, Net, Node, Shape, Value
 from proto2torch.ir.memory import shared
@@ -192,12 +193,13 @@ class _Lowering:
         ]
         if net.force_backward:
             nodes = [_trained(node) for node in nodes]
-        nodes = _pin(nodes)
+        memory_format = net.memory_format or layout.memory_format(nodes)
+        nodes = [replace(node, memory_format=memory_format, plain=net.plain) for node in _pin(nodes)]
         last = [v for v in self.blobs.values() if v is not None and v not in self.read]
         outputs = sorted(last, key=lambda v: v.blob.encode())
         inputs = [v for n in nodes if n.op.data or n.type == "Input" for v in n.outputs]
         notes = (*net.notes, *self.notes, *_doubled(nodes))
-        return Net(net.name, self.phase, tuple(nodes), tuple(inputs), tuple(outputs), net.path, notes)
+        return Net(net.name, self.phase, tuple(nodes), tuple(inputs), tuple(outputs), net.path, notes, memory_format)
 
 
 def _trained(node: Node) -> Node:

@@ -118,6 +118,10 @@ class NetDefinition:
     """What an upgrade changed or dropped, for the user to read."""
     fork: str = ""
     """The fork of Caffe that it is written for, where the user has said so."""
+    memory_format: str = ""
+    """How its planes shall lie in memory, channels_last or contiguous, where the user has said so."""
+    plain: bool = False
+    """Whether its code shall be stock torch where there is something faster of our own."""
 
     @property
     def path(self) -> str | None:

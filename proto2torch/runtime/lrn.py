@@ -11,36 +11,40 @@ class AcrossChannelsNormalized(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, size, alpha, beta, k):
-        y, s = torch.empty_like(x), torch.empty_like(x)
-        for x_part, y_part, s_part in by_image(x, y, s):
-            add_neighbours(x_part * x_part, size, s_part).mul_(alpha / size).add_(k)
-            torch.div(x_part, raised(s_part, beta), out=y_part)
-        ctx.save_for_backward(x, s)
+        y, log_s = torch.empty_like(x), torch.empty_like(x)
+        ctx.save_for_backward(x, log_s)
         ctx.size, ctx.beta, ctx.factor = size, beta, -2 * alpha * beta / size
+        for part, out, log in parts(x, y, log_s):
+            torch.mul(part, part, out=out)
+            add_neighbours(out, size, log).mul_(alpha / size).add_(k).log_()
+            torch.mul(log, -beta, out=out).exp_().mul_(part)
         return y
 
     @staticmethod
     def backward(ctx, dy):
-        x, s = ctx.saved_tensors
-        dx = torch.empty_like(x)
-        for x_part, s_part, dy_part, dx_part in by_image(x, s, dy, dx):
-            torch.div(dy_part, raised(s_part, ctx.beta), out=dx_part)
-            shares = (dx_part * x_part).div_(s_part)
-            total = add_neighbours(shares, ctx.size, torch.empty_like(shares))
-            dx_part.addcmul_(total, x_part, value=ctx.factor)
+        dx = torch.empty_like(ctx.saved_tensors[0])
+        for part, log, grad, out in parts(*ctx.saved_tensors, dy, dx):
+            torch.mul(log, -ctx.beta, out=out).exp_().mul_(grad)
+            shares = log.neg().exp_().mul_(part).mul_(out)
+            total = add_neighbours(shares, ctx.size, torch.empty_like(part))
+            out.addcmul_(total, part, value=ctx.factor)
         return dx, None, None, None, None
 
 
 def across_channels_lrn(x, size, alpha=1, beta=0.75, k=1):
     """x (k + alpha / size * sum of x² over size channels around it) ^ -beta."""
-    return AcrossChannelsNormalized.apply(x, size, alpha, beta, k)
+    wide = x if x.dtype.itemsize > 2 else x.float()
+    return AcrossChannelsNormalized.apply(wide, size, alpha, beta, k).to(x.dtype)
 
 
-def by_image(*tensors):
-    """On the CPU an image at a time, which its cache holds; elsewhere all at once."""
-    if tensors[0].device.type == "cpu" and not torch.compiler.is_compiling():
-        return zip(*(x.split(1) for x in tensors))
-    return [tensors]
+def parts(x, *others):
+    """Parts of each, channels on axis 1: on the CPU of a size that its cache holds."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return [(x, *others)]
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        return zip(*(t.split(1) for t in (x, *others)))
+    places = [t.movedim(1, -1).reshape(-1, x.shape[1]) for t in (x, *others)]
+    return zip(*(t.split(2**16 // x.shape[1] + 1) for t in places))
 
 
 def add_neighbours(x, size, out):
@@ -50,8 +54,3 @@ def add_neighbours(x, size, out):
         out[:, d:].add_(x[:, :-d])
         out[:, :-d].add_(x[:, d:])
     return out
-
-
-def raised(x, exponent):
-    """x ^ exponent; roots are several times faster where it is 3/4."""
-    return x.sqrt().mul_(x).sqrt_() if exponent == 0.75 else x**exponent

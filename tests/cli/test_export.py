@@ -23,6 +23,7 @@ NET = str(RUNS / "lenet-inv/net.prototxt")
 LENET = '''\
 """LeNet, from net.prototxt, phase TEST: data (N, 1, 28, 28) -> ip2 (N, 10)."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -36,6 +37,7 @@ class LeNet(nn.Module):
         self.ip2 = nn.Linear(500, 10)
 
     def forward(self, data):
+        data = data.to(memory_format=torch.channels_last)
         pool1 = F.max_pool2d(self.conv1(data), 2)
         pool2 = F.max_pool2d(self.conv2(pool1), 2)
         ip1 = F.relu(self.ip1(pool2.flatten(1)))
@@ -69,8 +71,8 @@ def deploy(tmp_path: Path) -> Path:
     return path
 
 
-def export(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["export", *arguments])
+def export(*arguments: str, check: bool = False) -> Result:
+    return CliRunner().invoke(main, ["export", *([] if check else ["--no-check"]), *arguments])
 
 
 def outputs(path: Path, weights: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -130,7 +132,7 @@ def test_exporting_a_deploy_net_does_without_torch(deploy: Path) -> None:
     code = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\n"
     code += "from proto2torch.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "export", str(deploy)], capture_output=True, text=True, cwd=ROOT, timeout=120
+        [sys.executable, "-c", code, "export", "--no-check", str(deploy)], capture_output=True, text=True, cwd=ROOT, timeout=120
     )
     assert "from torch import nn\n" in done.stdout
     assert done.stderr == "False\n"
@@ -141,7 +143,10 @@ def test_exporting_a_deploy_net_does_without_torch(deploy: Path) -> None:
     [
         (["--format", "safetensors"], "--format safetensors exports weights. Received: no --weights"),
         (["--weights", "small.caffemodel"], "give -o FILE as well"),
-        (["--format", "onnx"], "'onnx'"),
+        (["--format", "caffemodel"], "--format caffemodel exports weights. Received: no --weights"),
+        (["--format", "tflite"], "'tflite'"),
+        (["--shapes"], "--shapes is for --format prototxt"),
+        (["--state-dict", "w.pt"], "--state-dict writes the weights of --weights"),
     ],
 )
 def test_wrong_arguments(deploy: Path, arguments: list[str], message: str) -> None:

@@ -78,6 +78,7 @@ def resnet() -> str:
 RESNET = '''\
 """Small-ResNet, phase TEST: data (N, 3, 8, 8) -> res4c (N, 32, 2, 2)."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -128,6 +129,7 @@ class SmallResNet(nn.Module):
         )
 
     def forward(self, data):
+        data = data.to(memory_format=torch.channels_last)
         x = self.res2(data)
         x = self.res3(x)
         return self.res4(x)
@@ -287,7 +289,7 @@ def check(names: list[str]) -> None:
     assert source.text.count("class ") == 2, source.text
     assert unknown_names(source.text) == set()
     imports = [node for node in ast.walk(ast.parse(source.text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert len(imports) == 2
+    assert len(imports) == 3
     assert len(set(source.keys.values())) == len(source.keys)
 
 

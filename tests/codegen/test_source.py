@@ -37,6 +37,7 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: 
 WRITTEN = '''\
 """LeNet, phase TEST: data (N, 1, 28, 28) -> ip2 (N, 10)."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -50,6 +51,7 @@ class LeNet(nn.Module):
         self.ip2 = nn.Linear(500, 10)
 
     def forward(self, data):
+        data = data.to(memory_format=torch.channels_last)
         pool1 = F.max_pool2d(self.conv1(data), 2)
         pool2 = F.max_pool2d(self.conv2(pool1), 2)
         ip1 = F.relu(self.ip1(pool2.flatten(1)))

@@ -30,12 +30,12 @@ def test_values_are_those_of_torch_and_gradients_their_derivative(case, shape):
     assert torch.autograd.gradcheck(lambda v: lrn.across_channels_lrn(v, *case), x)
 
 
-def test_a_batch_is_normalised_alike_image_by_image_and_at_once(monkeypatch):
+def test_a_batch_is_normalised_alike_part_by_part_and_at_once(monkeypatch):
     x, dy = drawn(4, 7, 5, 3), drawn(5, 3, 4, 7).permute(2, 3, 0, 1)  # a gradient that lies otherwise in memory
     results = []
     for at_once in (False, True):
         if at_once:
-            monkeypatch.setattr(lrn, "by_image", lambda *tensors: [tensors])
+            monkeypatch.setattr(lrn, "parts", lambda *tensors: [tensors])
         leaf = x.clone().requires_grad_()
         y = lrn.across_channels_lrn(leaf, 3, 0.5)
         y.backward(dy)
@@ -51,10 +51,30 @@ def test_it_keeps_two_tensors_for_the_gradient():
 
 
 def test_the_layout_is_kept():
-    x = drawn(2, 6, 3, 4).to(memory_format=torch.channels_last)
+    x = drawn(2, 6, 3, 4).to(memory_format=torch.channels_last).requires_grad_()
     y = lrn.across_channels_lrn(x, 5)
+    (dx,) = torch.autograd.grad(y.sum(), x)
     assert y.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(y, lrn.across_channels_lrn(x.contiguous(), 5))
+    assert dx.is_contiguous(memory_format=torch.channels_last)
+    plain = x.detach().contiguous().requires_grad_()
+    expected = F.local_response_norm(plain, 5, 1.0, 0.75, 1.0)
+    assert torch.allclose(y, expected, rtol=1e-12, atol=0)
+    assert torch.allclose(dx, torch.autograd.grad(expected.sum(), plain)[0], rtol=1e-12, atol=1e-14)
+
+
+def test_channels_last_goes_in_parts_that_a_cache_holds():
+    x = torch.empty(3, 96, 55, 55).to(memory_format=torch.channels_last)
+    found = [part for (part,) in lrn.parts(x)]
+    assert all(part.numel() <= 2**16 + 96 and part.is_contiguous() for part in found)
+    assert sum(part.numel() for part in found) == x.numel()
+    assert {part.untyped_storage().data_ptr() for part in found} == {x.untyped_storage().data_ptr()}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_computes_in_float32(dtype):
+    x = (drawn(2, 6, 3, 4) * 4).to(dtype)
+    expected = F.local_response_norm(x.double(), 5, 0.5, 0.75, 1.0).to(dtype)
+    assert torch.equal(lrn.across_channels_lrn(x, 5, 0.5), expected)
 
 
 def test_torch_export_leaves_the_batch_free():

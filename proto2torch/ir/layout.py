@@ -1,0 +1,31 @@
+"""How the planes of a net lie in memory: decided here once a net, when it is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proto2torch.ir.graph import Net, Node, Value
+
+CHANNELS_LAST, CONTIGUOUS = "channels_last", "contiguous"
+FORMATS = (CHANNELS_LAST, CONTIGUOUS)
+"""The names of torch.channels_last, where the channels of a place lie side by side, and of its opposite."""
+
+
+def memory_format(nodes: Iterable[Node]) -> str:
+    """The faster of FORMATS for a net of these layers.
+
+    Convolutions of planes are channels_last's: oneDNN's and the tensor cores' kernels want it so, pooling is several
+    times faster, and what lies between takes its inputs' layout.
+    """
+    return CHANNELS_LAST if any(map(_convolves_planes, nodes)) else CONTIGUOUS
+
+
+def restrided(net: Net) -> list[Value]:
+    """The inputs that a net lays out anew before its first layer."""
+    if net.memory_format != CHANNELS_LAST:
+        return []
+    return [value for value in net.inputs if len(value.shape) == 4 and value.shape[2:] != (1, 1)]
+
+
+def _convolves_planes(node: Node) -> bool:
+    return node.type in ("Convolution", "Deconvolution") and len(node.inputs[0].shape) == 4

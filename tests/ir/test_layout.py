@@ -1,0 +1,74 @@
+"""Which nets lie channels_last, and that it changes where values lie and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from proto2torch.net.loading import load_definition
+from proto2torch.prototxt.read import read_net
+
+CONVOLVED = """
+layer { name: "in" type: "Input" top: "data" top: "scalars"
+  input_param { shape { dim: 2 dim: 3 dim: 9 dim: 8 } shape { dim: 2 dim: 5 dim: 1 dim: 1 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "norm" type: "LRN" bottom: "conv" top: "norm" lrn_param { local_size: 3 alpha: 0.5 } }
+layer { name: "pool" type: "Pooling" bottom: "norm" top: "pool" pooling_param { kernel_size: 3 stride: 2 } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip"
+  inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+layer { name: "flat" type: "Flatten" bottom: "scalars" top: "flat" }
+layer { name: "sum" type: "Eltwise" bottom: "ip" bottom: "flat" top: "sum" }
+"""
+DENSE = """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 5 } }
+"""
+SIGNALS = """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 9 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+"""
+
+
+def built(text: str, memory_format: str = "", phase: str = "TEST"):
+    torch.manual_seed(0)
+    return load_definition(replace(read_net(text=text), memory_format=memory_format), phase=phase)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [(CONVOLVED, "channels_last"), (DENSE, "contiguous"), (SIGNALS, "contiguous")]
+)
+def test_a_net_that_convolves_planes_lies_channels_last(text, expected):
+    net = built(text)
+    assert net.graph.memory_format == expected
+    assert ("to(memory_format" in net.source) == (expected == "channels_last")
+
+
+def test_the_user_may_say_so():
+    assert "to(memory_format" not in built(CONVOLVED, "contiguous").source
+    assert "data = data.to(memory_format=torch.channels_last)" in built(DENSE, "channels_last").source
+
+
+def test_only_planes_are_laid_out():
+    source = built(CONVOLVED).source
+    assert source.count("to(memory_format") == 1
+    assert "        data = data.to(memory_format=torch.channels_last)\n" in source
+
+
+def test_values_and_gradients_are_the_same():
+    last, plain = built(CONVOLVED, "channels_last"), built(CONVOLVED, "contiguous")
+    plain.load_weights({name: [b.data.numpy() for b in blobs] for name, blobs in last.params.items()})
+    draw = torch.Generator().manual_seed(1)
+    data, scalars = torch.randn(2, 3, 9, 8, generator=draw), torch.randn(2, 5, 1, 1, generator=draw)
+    results = []
+    for net in (last, plain):
+        values = net.features("conv", "norm", "pool", "sum", data=data, scalars=scalars)
+        values["sum"].square().sum().backward()
+        results.append({**values, **{n: b[0].grad for n, b in net.params.items() if b}})
+    assert results[0]["norm"].is_contiguous(memory_format=torch.channels_last)
+    assert results[1]["norm"].is_contiguous()
+    for name, value in results[0].items():
+        assert (value - results[1][name]).norm() <= 1e-6 * value.norm(), name
