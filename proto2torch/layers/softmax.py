@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, arguments, literal, unless
 from proto2torch.layers.loss import Loss, check_labels
@@ -39,6 +41,9 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss", param="softmax_param"):
 
     messages = ("loss_param",)
     tops_allowed = (1, 2)
+
+    variants: ClassVar[tuple[type[Layer], ...]] = ()
+    """Caffe's own, and SegNet's with weights for classes."""
 
     @classmethod
     def chosen(cls, definition: LayerDefinition, fork: str) -> type[Layer]:
@@ -96,3 +101,6 @@ class SegNetSoftmaxWithLoss(SoftmaxWithLoss, param="softmax_param"):
             normalize=False if loss.HasField("normalize") and not loss.normalize else None,
         )
         return Code(f"weighed_by_class({{0}}, {{1}}, {literal(self._weights)}{options})")
+
+
+SoftmaxWithLoss.variants = (SoftmaxWithLoss, SegNetSoftmaxWithLoss)
