@@ -72,13 +72,19 @@ def common(a: Box, b: Box) -> NDArray[np.float32]:
 def jaccard(a: Box, b: Box) -> NDArray[np.float32]:
     """Intersection over union; 0 where they share nothing."""
     shared = common(a, b)
-    return np.divide(shared, area(a) + area(b) - shared, out=np.zeros_like(shared), where=shared > 0)
+    return _share(shared, area(a) + area(b) - shared)
 
 
 def coverage(a: Box, b: Box) -> NDArray[np.float32]:
     """The share of `a` that lies in `b`."""
-    shared = common(a, b)
-    return np.divide(shared, np.broadcast_to(area(a), shared.shape), out=np.zeros_like(shared), where=shared > 0)
+    return _share(common(a, b), area(a))
+
+
+def _share(part: NDArray[np.float32], whole: NDArray[np.float32]) -> NDArray[np.float32]:
+    """part / whole; 0 where there is no part."""
+    share = np.zeros_like(part)
+    np.divide(part, whole, out=share, where=part > 0)
+    return share
 
 
 def clipped(boxes: Box) -> Box:
