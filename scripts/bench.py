@@ -6,6 +6,7 @@
     scripts/bench update  an update of 61 million parameters against torch.optim.SGD as it comes; at most 0.2
     scripts/bench lrn     LRN and its gradient against nn.LocalResponseNorm; at most 0.125
     scripts/bench caffenet  a CaffeNet training step, batch 16, against the same by hand; at most 0.77
+    scripts/bench rules   an update of ResNet-50's weights by each rule against torch.optim's nearest; at most 1.1
     scripts/bench weights   a .caffemodel of 240 MB into a net against numpy's copy of the same bytes; at most 1.2
     scripts/bench sealed    the same with the checksum of our own snapshots, which is verified first
     scripts/bench vgg16     a VGG16 .caffemodel into its parameters against copy_ of the same tensors; at most 1.0
@@ -27,13 +28,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
 import bench_kernels
 import bench_memory
+import bench_rules
 import bench_weights
 import h5py
 import torch
@@ -45,7 +47,7 @@ import proto2torch as p2t
 ROOT = Path(__file__).resolve().parents[1]
 CAFFENET = ROOT.parent / "shared/zoo/BVLC+caffe/models/bvlc_reference_caffenet/train_val.prototxt"
 RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/ResNet-152-deploy.prototxt"
-TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77}
+TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77, "rules": 1.1}
 TARGETS |= {"weights": 1.2, "sealed": 2.0, "vgg16": 1.0, "weights_peak": 64, "features": 1.053}
 
 BATCHES, BATCH = 8, 64
@@ -224,6 +226,21 @@ BENCHES = {
 }  # of time; memory is measured otherwise
 
 
+def _rows(name: str, rounds: int, device: str) -> Iterator[dict[str, object]]:
+    """What one bench has measured; `rules` measures several."""
+    if name == "memory":
+        yield memory(device)
+    elif name == "weights_peak":
+        yield bench_weights.peak()
+    elif name == "rules":
+        for rule, found in bench_rules.rules(device):
+            sides = _plain(found, "torch.optim")
+            yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"rules {rule}"}
+    else:
+        sides = BENCHES[name](device)
+        yield summary(name, measure(sides, rounds, device), sides)
+
+
 def _plain(found: tuple[Side, Side, Check], against: str) -> Sides:
     ours, theirs, check = found
     return Sides(ours, theirs, 1, check, against)
@@ -319,16 +336,10 @@ def main() -> None:
         print(machine(arguments.device))
     found = []
     for name in arguments.benches or TARGETS:
-        if name == "memory":
-            row = memory(arguments.device)
-        elif name == "weights_peak":
-            row = bench_weights.peak()
-        else:
-            sides = BENCHES[name](arguments.device)
-            row = summary(name, measure(sides, arguments.rounds, arguments.device), sides)
-        found.append(row)
-        if not arguments.json:
-            print(_line(row))
+        for row in _rows(name, arguments.rounds, arguments.device):
+            found.append(row)
+            if not arguments.json:
+                print(_line(row), flush=True)
     if arguments.json:
         print(json.dumps({"machine": machine(arguments.device), "benches": found}, indent=2))
 
