@@ -22,6 +22,10 @@ COMMANDS = {
     "check": ("proto2torch.cli.check:check", "Every problem in nets and solvers at once; nothing is run."),
     "plot": ("proto2torch.cli.plot:plot", "The learning curves of training logs, Caffe's or ours."),
     "export": ("proto2torch.cli.export:export", "Readable PyTorch source of a net, or its weights."),
+    "import-weights": (
+        "proto2torch.cli.import_weights:import_weights",
+        "Weights trained in an exported model.py, back to a .caffemodel.",
+    ),
     "convert": ("proto2torch.cli.convert:convert", "Make a database from a data set's own files."),
     "mean": ("proto2torch.cli.mean:mean", "The mean image of a database."),
     "db": ("proto2torch.cli.db:db", "Look at databases, and copy them."),

@@ -1,13 +1,11 @@
-"""`proto2torch export`: a net as readable PyTorch source, or its weights for that source."""
+"""`proto2torch export`: a net as readable PyTorch source with its weights beside it, or in another format."""
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,19 +15,32 @@ from proto2torch.cli.group import refuse
 from proto2torch.cli.options import emit, say
 
 if TYPE_CHECKING:
-    from proto2torch.codegen.source import Source
+    from proto2torch.exporting.job import Job
     from proto2torch.ir.graph import Shape
-    from proto2torch.ir.lower import DataShapes
-    from proto2torch.prototxt.document import LayerDefinition
+    from proto2torch.net import Net
+
+_ENDINGS = {
+    ".onnx": "onnx",
+    ".pt2": "pt2",
+    ".safetensors": "safetensors",
+    ".caffemodel": "caffemodel",
+    ".h5": "h5",
+    ".prototxt": "prototxt",
+}
+_KINDS = ("python", *_ENDINGS.values())
+_WEIGHTS_ALONE = ("safetensors", "caffemodel", "h5")
 
 
-@click.command(short_help="Readable PyTorch source of a net, or its weights.")
+@click.command(short_help="Readable PyTorch source of a net, its weights, or ONNX and other formats.")
 @click.argument("net", type=options.FILE)
 @click.option("-o", "--output", metavar="FILE", type=options.FILE, help="Where to write; without it, stdout.")
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
-@click.option("--weights", type=options.FILE, help="Weights to export with it: .caffemodel or .caffemodel.h5.")
-@click.option("--format", "kind", type=click.Choice(["python", "safetensors"]), default="python", show_default=True)
+@click.option("--weights", type=options.FILE, help="Weights to export with it: .caffemodel, .h5 or .safetensors.")
+@click.option("--state-dict", metavar="FILE", type=options.FILE, help="Where to write the weights for torch.load too.")
+@click.option("--format", "kind", type=click.Choice(_KINDS), help="Without it, what FILE's ending says, else python.")
 @click.option("--flat", is_flag=True, help="Write every layer out: no classes for what repeats.")
+@click.option("--no-check", is_flag=True, help="Do not run what is written against the net: faster.")
+@click.option("--shapes", "commented", is_flag=True, help="With --format prototxt: the shapes of tops, as comments.")
 @options.shapes
 @options.state
 @options.layers
@@ -40,8 +51,11 @@ def export(
     output: str | None,
     phase: str,
     weights: str | None,
-    kind: str,
+    state_dict: str | None,
+    kind: str | None,
     flat: bool,
+    no_check: bool,
+    commented: bool,
     shapes: dict[str, Shape],
     level: int | None,
     stage: str,
@@ -51,18 +65,22 @@ def export(
     """Print NET as the PyTorch module a person would have written; it imports torch and nothing of proto2torch, unless
     it runs Python layers. Of a solver, print the training script: model, data, optimizer and loop in plain PyTorch.
 
+    What is written is run in a process of its own and compared with the net; where it differs, nothing is left.
+
     --shape says what a data layer gives, so that its database need not be there.
 
-    With --weights and -o model.py the weights go to model.safetensors beside it. --format safetensors writes them
-    alone. Either way they load with load_state_dict(safetensors.torch.load_file(…)).
+    With --weights and -o model.py the weights go to model.safetensors beside it, and model.py says how to load them.
 
     \b
     Example:
       proto2torch export examples/digits/lenet_train_test.prototxt > model.py
       proto2torch export deploy.prototxt --weights net.caffemodel -o model.py
+      proto2torch export deploy.prototxt --weights net.caffemodel -o model.onnx
       proto2torch export train_val.prototxt --shape data=50,3,227,227
       proto2torch export examples/digits/lenet_solver.prototxt -o train.py
     """
+    kind = kind or _ENDINGS.get(Path(output or "").suffix.lower(), "python")
+    _check_places(output, state_dict, net, weights)
     if export_solver(
         net,
         output,
@@ -75,90 +93,132 @@ def export(
         strict=strict,
     ):
         return
-    state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
-    state["allow_python_layers"] = allow_python_layers
-    if kind == "safetensors":
-        if weights is None:
-            refuse("--format safetensors exports weights. Received: no --weights")
-        _write_weights(net, weights, output, strict, _source(net, flat, shapes, state), shapes, state)
-        return
-    if weights is not None and output is None:
+    from proto2torch.exporting.job import Job
+
+    job = Job(net, phase.upper(), level or 0, options.stages(stage), shapes, allow_python_layers, fold=not flat)
+    if commented and kind != "prototxt":
+        refuse(f"--shapes is for --format prototxt. Received: --format {kind}")
+    if state_dict is not None and (kind != "python" or weights is None):
+        refuse("--state-dict writes the weights of --weights beside Python source")
+    if kind == "prototxt":
+        _prototxt(job, output, commented)
+    elif kind == "python":
+        _python(job, output, weights, state_dict, strict=strict, check=not no_check)
+    else:
+        _other(job, output, kind, weights, strict=strict, check=not no_check)
+
+
+def _check_places(output: str | None, state_dict: str | None, *inputs: str | None) -> None:
+    """Refuse to write over what is read, or twice into one file."""
+    written = [path for path in (output, state_dict) if path is not None]
+    for path in written:
+        if any(given is not None and os.path.realpath(path) == os.path.realpath(given) for given in inputs):
+            refuse(f"{path} is what is read: give another name")
+    if len({os.path.realpath(path) for path in written}) < len(written):
+        refuse(f"-o and --state-dict name one file. Received: {output}")
+
+
+def _python(
+    job: Job, output: str | None, weights: str | None, state_dict: str | None, *, strict: bool, check: bool
+) -> None:
+    """Source, the weights beside it first, so that where the source is, they are."""
+    beside = str(Path(output).with_suffix(".safetensors")) if output and weights else None
+    if weights is not None and not (beside or state_dict):
         refuse("the weights go beside the source, and stdout has no place beside it", "give -o FILE as well")
-    source = _source(net, flat, shapes, state)
+    if beside is not None:
+        _check_places(beside, state_dict, output, job.path, weights)
+    source = job.source()
+    _say_all(source.notes)
+    difference = ""
+    if check or weights:
+        net = _loaded(job, weights, strict, draw=True)
+        if check:
+            from proto2torch.exporting import self_check
+
+            difference = self_check.shown(self_check.check(net, source))
+            source = source.noted(f"Run beside the net it was made of: largest difference {difference}.")
+        if weights:
+            from proto2torch.exporting import beside as places
+            from proto2torch.weights import tensors
+
+            state = net.state(source)
+            if beside:
+                tensors.write(beside, state)
+                say(f"{beside}: written")
+            if state_dict:
+                places.write_state_dict(state_dict, state)
+                say(f"{state_dict}: written")
+            source = source.noted(places.loading(source, beside, state_dict))
+        net.close()
+    _write(output, source.text, f"; largest difference from the net: {difference}" if difference else "")
+
+
+def _other(job: Job, output: str | None, kind: str, weights: str | None, *, strict: bool, check: bool) -> None:
+    """A format that torch writes, or weights alone."""
+    if output is None and sys.stdout.isatty():
+        refuse(f"--format {kind} is binary, and stdout is a terminal", "give -o FILE")
+    if weights is None and kind in _WEIGHTS_ALONE:
+        refuse(f"--format {kind} exports weights. Received: no --weights")
+    from proto2torch.exporting import write
+
+    source = job.source()
+    _say_all(source.notes)
+    net = _loaded(job, weights, strict, draw=False)
+    if weights is None:
+        say("no --weights: the file holds what the net's fillers draw")
     if output is None:
-        emit(source.text)
+        emit(write.written(kind, net, source, check))
         return
+    notes = write.FORMATS[kind](net, source, output, check)
+    say("; ".join([f"{output}: written", *notes]))
+    net.close()
+
+
+def _prototxt(job: Job, output: str | None, commented: bool) -> None:
+    from proto2torch.codegen.formats import prototxt
+
+    definition = job.definition()
+    _say_all(definition.notes)
+    shapes = None
+    if commented:
+        from proto2torch.cost import reading
+
+        graph = reading.graph(
+            definition,
+            job.phase,
+            level=job.level,
+            stages=job.stages,
+            shapes=job.shapes,
+            registry=options.registry(job.allow_python_layers),
+        )
+        _say_all(graph.notes[len(definition.notes) :])
+        shapes = prototxt.shapes_of(definition, graph)
+    _write(output, prototxt.write(definition, shapes))
+
+
+def _loaded(job: Job, weights: str | None, strict: bool, *, draw: bool) -> Net:
+    """The net with its weights; without a file, with those of its fillers or, to compare by, with drawn ones."""
+    net = job.net()
     if weights is not None:
-        _write_weights(net, weights, str(Path(output).with_suffix(".safetensors")), strict, source, shapes, state)
+        options.load_weights(net, weights, strict)
+    elif draw:
+        from proto2torch.exporting.inputs import draw_weights
+
+        draw_weights(net.learned)
+    return net
+
+
+def _write(output: str | None, text: str, said: str = "") -> None:
+    if output is None:
+        emit(text)
+        return
     from proto2torch.files import atomic
 
     with atomic(output) as temporary:
-        temporary.write_text(source.text, encoding="utf-8")
-    say(f"{output}: written")
+        temporary.write_text(text, encoding="utf-8")
+    say(f"{output}: written{said}")
 
 
-def _source(path: str, flat: bool, shapes: dict[str, Shape], state: dict[str, Any]) -> Source:
-    from proto2torch.codegen.export import export as export_source
-    from proto2torch.prototxt.read import read_net
-
-    selected = {key: value for key, value in state.items() if key != "allow_python_layers"}
-    registry = options.registry(state["allow_python_layers"])
-    source = export_source(
-        read_net(path), _data_shapes(registry), fold=not flat, registry=registry, shapes=shapes, **selected
-    )
-    for note in source.notes:
+def _say_all(notes: tuple[str, ...]) -> None:
+    for note in notes:
         say(note)
-    return source
-
-
-def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:
-    """What gives the shapes of a data layer's tops, of which only its database, or the user's class, knows all."""
-
-    def shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
-        from proto2torch import data
-
-        feed = registry["Python"].feed(layer, phase) if layer.type == "Python" else data.open(layer, phase)
-        try:
-            found: Sequence[Shape] = feed.shapes
-            return found
-        finally:
-            feed.close()
-
-    return shapes
-
-
-def _write_weights(
-    net: str,
-    weights: str,
-    output: str | None,
-    strict: bool,
-    source: Source,
-    shapes: dict[str, Shape],
-    state: dict[str, Any],
-) -> None:
-    """The state_dict of the module that `source` defines to `output`, or to stdout."""
-    if output is None and sys.stdout.isatty():
-        refuse("weights are binary, and stdout is a terminal", "give -o FILE")
-    from proto2torch.weights import tensors
-
-    found = options.load_net(net, weights, strict, feeds=_feeds(net, shapes, state), **state).state(source)
-    if output is not None:
-        tensors.write(output, found)
-        say(f"{output}: written")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.safetensors")
-        tensors.write(path, found)
-        emit(Path(path).read_bytes())
-
-
-def _feeds(path: str, shapes: dict[str, Shape], state: dict[str, Any]) -> dict[str, Any]:
-    """What stands for the layers whose shapes are given."""
-    from proto2torch.data.unread import Unread
-    from proto2torch.ir import given
-    from proto2torch.prototxt import filters
-    from proto2torch.prototxt.read import read_net
-
-    selected = filters.select(read_net(path), state["phase"], state["level"], state["stages"])
-    tops = {layer.name: (layer, given.tops(layer, shapes)) for layer in selected.layers}
-    return {name: Unread(known, layer.where()) for name, (layer, known) in tops.items() if known is not None}

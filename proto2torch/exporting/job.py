@@ -1,14 +1,15 @@
-"""What is exported: a net's file, the part of it that is meant, its source, and the net itself. Only `net` needs torch."""
+"""What is exported: a net's file and the part of it that is meant, its source, and the net. Only `net` needs torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from proto2torch.codegen.export import export
 from proto2torch.codegen.source import Source
 from proto2torch.ir.graph import Shape
+from proto2torch.layers import REGISTRY
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
 from proto2torch.prototxt.read import read_net
 
@@ -50,10 +51,11 @@ class Job:
 
     def net(self) -> Net:
         """The net, with the weights that its fillers give."""
-        from proto2torch.net import load
+        from proto2torch.net import load_definition
 
-        return load(
-            self.path,
+        definition = self.definition()
+        return load_definition(
+            replace(definition, layers=tuple(map(self._as_given, definition.layers))),
             phase=self.phase,
             level=self.level,
             stages=self.stages,
@@ -61,15 +63,26 @@ class Job:
             feeds=self._feeds(),
         )
 
+    def _as_given(self, layer: LayerDefinition) -> LayerDefinition:
+        """An Input layer with the shapes that are given for its tops."""
+        tops = list(layer.message.top)
+        if layer.type != "Input" or not any(top in self.shapes for top in tops):
+            return layer
+        message = type(layer.message)()
+        message.CopyFrom(layer.message)
+        stated = [tuple(shape.dim) for shape in message.input_param.shape] or [()]
+        stated = stated * len(tops) if len(stated) == 1 else stated
+        message.input_param.ClearField("shape")
+        for top, shape in zip(tops, stated, strict=False):
+            message.input_param.shape.add().dim.extend(self.shapes.get(top, shape))
+        return replace(layer, message=message)
+
     def _registry(self) -> Mapping[str, Any]:
-        """The layer types that may occur."""
-        if self.allow_python_layers:
-            from proto2torch import python_layers
+        if not self.allow_python_layers:
+            return REGISTRY
+        from proto2torch import python_layers
 
-            return python_layers.registry()
-        from proto2torch.layers import REGISTRY
-
-        return REGISTRY
+        return python_layers.registry()
 
     def _feeds(self) -> dict[str, Any]:
         """What stands for the layers whose shapes are given."""
@@ -79,7 +92,11 @@ class Job:
 
         selected = filters.select(self.definition(), self.phase, self.level, self.stages)
         tops = {layer.name: (layer, given.tops(layer, self.shapes)) for layer in selected.layers}
-        return {name: Unread(known, layer.where()) for name, (layer, known) in tops.items() if known is not None}
+        return {
+            name: Unread(known, layer.where())
+            for name, (layer, known) in tops.items()
+            if known is not None and layer.type != "Input"
+        }
 
 
 def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:

@@ -17,13 +17,15 @@ from torch import Tensor
 
 from proto2torch.codegen.source import Source, default_returns
 from proto2torch.errors import NetError, RunError
-from proto2torch.exporting import difference
+from proto2torch.exporting.difference import largest, shown
 from proto2torch.exporting.inputs import BATCH, draw_inputs
 from proto2torch.net import Net
 from proto2torch.weights import tensors
 
 TOLERANCE = 1e-5
 """The largest difference that passes, in units of `difference.largest`."""
+
+__all__ = ["TOLERANCE", "Reference", "check", "passed", "reference", "shown"]
 
 _RUNNER = Path(__file__).with_name("runner.py")
 _LONGEST = 900  # seconds
@@ -60,15 +62,20 @@ def check(net: Net, source: Source) -> float:
 
 def reference(net: Net, source: Source) -> Reference:
     """What `net` gives of drawn inputs; in phase TRAIN only what it returns itself: a second run would draw anew."""
+    kept = [(blob.tensor, blob.tensor.detach().clone()) for blob in net.learned if blob.param.blob.frozen]
     try:
         return _reference(net, source, BATCH)
     except (NetError, RuntimeError):  # the batch size is not free
         return _reference(net, source, None)
+    finally:
+        with torch.no_grad():
+            for tensor, before in kept:  # BatchNorm gathers statistics in phase TRAIN
+                tensor.copy_(before)
 
 
 def passed(what: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """The largest difference of the values that both have; a RunError where that is above TOLERANCE."""
-    differences = {name: difference.largest([found[name]], [expected[name]]) for name in expected}
+    differences = {name: largest([found[name]], [expected[name]]) for name in expected}
     worst = max(differences, key=lambda name: differences[name], default=None)
     if worst is not None and not differences[worst] <= TOLERANCE:
         raise RunError(

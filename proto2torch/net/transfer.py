@@ -30,7 +30,7 @@ def load(net: Layouts, source: Source, device: torch.device, *, strict: bool = F
     stored = weights.read_stored(source)
     params = net.blobs.by_layer(first=isinstance(source, str) and not stored.hdf5)  # of layers of one name
     shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in net.graph.nodes}
-    report = weights.match(stored, shapes, strict=strict, shared=_shared(net.blobs))
+    report = weights.match(stored, shapes, strict=strict, shared=shared(net.blobs))
     copying.copy(_pairs(report, params), stored.read)
     return report
 
@@ -62,7 +62,7 @@ def messages(blobs: Blobs) -> Iterable[tuple[Any, list[Any]]]:
 
 def save(blobs: Blobs, path: str | os.PathLike[str], name: str, module: torch.nn.Module) -> None:
     """Write .caffemodel, .caffemodel.h5 or, by the keys of `module`, .safetensors: the ending of `path` decides."""
-    weights.save(os.fspath(path), name, messages(blobs), module.state_dict(), _shared(blobs))
+    weights.save(os.fspath(path), name, messages(blobs), module.state_dict(), shared(blobs))
 
 
 def share(blobs: Blobs, theirs: dict[str, list[LearnedBlob]]) -> None:
@@ -79,6 +79,6 @@ def share(blobs: Blobs, theirs: dict[str, list[LearnedBlob]]) -> None:
                 blobs.replace((param.node, param.index), blob)
 
 
-def _shared(blobs: Blobs) -> list[tuple[str, int]]:
+def shared(blobs: Blobs) -> list[tuple[str, int]]:
     """Where a blob is another layer's: layer and index."""
     return [(node.name, p.index) for node in blobs.graph.nodes for p in node.params if p.owner]

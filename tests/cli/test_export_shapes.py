@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def export(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["export", "net.prototxt", *arguments])
+    return CliRunner().invoke(main, ["export", "net.prototxt", "--no-check", *arguments])
 
 
 def module(source: str) -> torch.nn.Module:

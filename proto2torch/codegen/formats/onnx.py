@@ -7,15 +7,12 @@ and what OpenCV 4 does not read is spelled otherwise.
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from proto2torch import files
 from proto2torch.errors import Proto2TorchError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -33,24 +30,22 @@ def require() -> None:
         raise Proto2TorchError(f"--format onnx needs {', '.join(missing)}: pip install 'proto2torch[onnx]'")
 
 
-def write(path: str, module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[str]) -> bool:
-    """Write `module`, whose arguments are `inputs` and whose results are `returns`; whether its batch size is free.
-
-    Above 2 GB the weights lie beside the file, in one that ends in .data.
+def program(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[str]) -> tuple[Any, bool]:
+    """torch's ONNX program of `module`, whose arguments are `inputs` and whose results are `returns`; and whether its
+    batch size is free.
 
     Raises:
         UnsupportedError: ONNX, or torch's exporter, has no operator for something.
-        RunError: the file cannot be written.
     """
-    program, free = _program(module, inputs, returns)
-    _split_unsqueeze(program.model)
-    size = sum(t.numel() * t.element_size() for t in module.state_dict().values())
-    if size <= _LARGEST:
-        with files.atomic(path) as temporary:
-            program.save(str(temporary), external_data=False)
-    else:
-        _save_in_two(program, path)
-    return free
+    made, free = _exported(module, inputs, returns)
+    _split_unsqueeze(made.model)
+    return made, free
+
+
+def save(program: Any, path: str) -> None:
+    """Write the program to one file, or above 2 GB its weights to `path`.data."""
+    size = sum(value.const_value.nbytes for value in program.model.graph.initializers.values() if value.const_value)
+    program.save(path, external_data=size > _LARGEST)
 
 
 def run(path: str, inputs: Mapping[str, Tensor]) -> list[np.ndarray[Any, Any]]:
@@ -67,7 +62,7 @@ def run(path: str, inputs: Mapping[str, Tensor]) -> list[np.ndarray[Any, Any]]:
     return found
 
 
-def _program(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[str]) -> tuple[Any, bool]:
+def _exported(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[str]) -> tuple[Any, bool]:
     """torch's program, with a free batch size where the net has one."""
     import torch
 
@@ -86,16 +81,6 @@ def _program(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[
             return torch.onnx.export(module, arguments, **how), False
         except Exception as error:
             raise UnsupportedError(f"ONNX cannot say it: {_reason(error)}") from error
-
-
-def _save_in_two(program: Any, path: str) -> None:
-    """Write the graph to `path` and the weights to a file beside it, which comes first."""
-    folder = os.path.dirname(os.path.realpath(path))
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        at = os.path.join(temporary, os.path.basename(path))
-        program.save(at, external_data=True)
-        os.replace(f"{at}.data", f"{path}.data")
-        os.replace(at, path)
 
 
 def _reason(error: BaseException) -> str:

@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from proto2torch import files
 from proto2torch.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def write(path: str, module: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Write `module`, whose arguments are `inputs`; whether its batch size is free.
+def program(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[str]) -> tuple[Any, bool]:
+    """torch.export's program of `module`, whose arguments are `inputs`, and whether its batch size is free.
+
+    Results keep the form that they have in the source: their names, `returns`, are not needed.
 
     Raises:
         UnsupportedError: torch.export cannot follow the module.
-        RunError: the file cannot be written.
     """
     import torch
 
-    program, free = _program(module, tuple(tensor.clone() for tensor in inputs.values()))
-    with files.atomic(path) as temporary, open(temporary, "wb") as file:
-        torch.export.save(program, file)
-    return free
-
-
-def run(path: str, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """What the file computes of `inputs`, read again."""
-    import torch
-
-    with open(path, "rb") as file, torch.no_grad():
-        result = torch.export.load(file).module()(*inputs.values())
-    return [result] if isinstance(result, torch.Tensor) else list(result.values())
-
-
-def _program(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Any, bool]:
-    import torch
-
+    arguments = tuple(tensor.clone() for tensor in inputs.values())
     sizes = {tensor.shape[0] for tensor in arguments if tensor.ndim}
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings(), torch.no_grad():
@@ -55,3 +38,20 @@ def _program(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Any, boo
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UnsupportedError(f"torch.export cannot follow it: {reason}") from error
+
+
+def save(program: Any, path: str) -> None:
+    """Write the program."""
+    import torch
+
+    with open(path, "wb") as file:
+        torch.export.save(program, file)
+
+
+def run(path: str, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """What the file computes of `inputs`, read again."""
+    import torch
+
+    with open(path, "rb") as file, torch.no_grad():
+        result = torch.export.load(file).module()(*inputs.values())
+    return [result] if isinstance(result, torch.Tensor) else list(result.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,8 +14,8 @@ from proto2torch.ir.graph import Net, Node
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Attempt = Callable[["nn.Module", Mapping[str, "Tensor"]], object]
-"""Writes a module whose arguments are given, or raises."""
+Attempt = Callable[["nn.Module", Mapping[str, "Tensor"], Sequence[str]], object]
+"""Takes a module, its arguments and the names of its results, or raises UnsupportedError."""
 
 
 def check(net: Net, kind: str) -> None:
@@ -50,7 +50,7 @@ def _works(net: Net, node: Node, attempt: Attempt) -> bool:
         return True
     shapes = {value.blob: value.shape for value in alone.inputs}
     try:
-        attempt(module, {name: torch.zeros(shapes[name]) for name in source.inputs})
+        attempt(module, {name: torch.zeros(shapes[name]) for name in source.inputs}, source.returns)
     except UnsupportedError:
         return False
     return True
