@@ -9,10 +9,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +23,12 @@ from proto2torch.data.new_database import new_database
 from proto2torch.data.progress import Progress
 from proto2torch.data.records import LMDB
 from proto2torch.data.resize import resize
-from proto2torch.data.workers import workers
+from proto2torch.data.workers import ahead
 from proto2torch.errors import DataError, Where
 from proto2torch.weights.random import Stream
 
 _JPEG = ("jpg", "jpeg")
 _QUALITY = 95  # OpenCV's, and so Caffe's
-_AHEAD = 16  # images in work, for each job
 
 
 @dataclass(frozen=True)
@@ -76,10 +74,10 @@ def convert_imageset(root: str, listed: str | Sequence[Listed], db: str, how: Im
         lines = [lines[place] for place in Stream(how.seed).shuffle(len(lines)).tolist()]
     done, size, progress = Converted(), None, Progress(len(lines))
     with new_database(db, how.backend) as database:
-        for number, (line, record) in enumerate(_records(root, lines, how)):
+        for number, (line, record) in enumerate(ahead(partial(_record, root, how=how), lines, how.jobs)):
             progress.step()
             if isinstance(record, str):
-                _bad(done, record, line, name, how.skip_bad)
+                left_out(done, record, how.skip_bad, Where(file=name, line=line.line if name else None))
                 continue
             if how.check_size and not (how.encoded or how.encode_type):
                 size = size or record.size
@@ -99,27 +97,25 @@ class _Record:
     """Of the raw pixels."""
 
 
-def _records(root: str, lines: Sequence[Listed], how: Imageset) -> Iterator[tuple[Listed, _Record | str]]:
-    """Each line's record, in order, or why there is none; made by threads, a bounded number ahead."""
-    jobs = how.jobs or workers()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="proto2torch-convert") as pool:
-        rest = iter(lines)
-        waiting: list[tuple[Listed, Future[_Record | str]]] = []
-        try:
-            while True:
-                for line in islice(rest, jobs * _AHEAD - len(waiting)):
-                    waiting.append((line, pool.submit(_record, root, line, how)))
-                if not waiting:
-                    return
-                line, future = waiting.pop(0)
-                yield line, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
 def _record(root: str, line: Listed, how: Imageset) -> _Record | str:
-    path = root + line.path
+    read = read_image(root + line.path, how)
+    if isinstance(read, str):
+        return read
+    if read.encoded is None:
+        return _Record(datum.write(read.image, line.label, says_raw=True), read.image.size)
+    return _Record(datum.write_encoded(read.encoded, line.label))
+
+
+@dataclass(frozen=True)
+class Read:
+    """An image (C, H, W) as a record is to hold it, and its file where the record holds that."""
+
+    image: NDArray[np.uint8]
+    encoded: bytes | None = None
+
+
+def read_image(path: str, how: Imageset) -> Read | str:
+    """The image at `path`, resized and encoded as `how` says; or why there is none."""
     try:
         with open(path, "rb") as file:
             contents = file.read()
@@ -132,15 +128,15 @@ def _record(root: str, line: Listed, how: Imageset) -> _Record | str:
     if resized:
         image = resize(image, how.resize_height, how.resize_width)
     if not (how.encoded or how.encode_type):
-        return _Record(datum.write(image, line.label, says_raw=True), image.size)
+        return Read(image)
     extension = os.path.splitext(path)[1][1:].lower()
     kind = (how.encode_type or extension).lower()
     if not resized and _same(kind, extension):
-        return _Record(datum.write_encoded(contents, line.label))
+        return Read(image, contents)
     encoded = _encode(image, kind)
     if encoded is None:
         return f"cannot encode the image {path!r} as {kind!r}: jpg and png can be written"
-    return _Record(datum.write_encoded(encoded, line.label))
+    return Read(image, encoded)
 
 
 def _encode(image: NDArray[np.uint8], kind: str) -> bytes | None:
@@ -162,10 +158,10 @@ def _same(kind: str, extension: str) -> bool:
     return kind == extension or (kind in _JPEG and extension in _JPEG)
 
 
-def _bad(done: Converted, reason: str, line: Listed, name: str | None, skip: bool) -> None:
+def left_out(done: Converted, reason: str, skip: bool, where: Where) -> None:
+    """Note an image that cannot be used; without `skip` it is a DataError."""
     if not skip:
-        hint = "--skip-bad leaves such images out"
-        raise DataError(reason, where=Where(file=name, line=line.line if name else None), hint=hint)
+        raise DataError(reason, where=where, hint="--skip-bad leaves such images out")
     done.bad.append(reason)
     print(f"left out: {reason}", file=sys.stderr)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice, pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _MOST = 16
+_AHEAD = 16  # items in work, for each thread
 _WORTH = 1 << 20  # bytes to write for which a thread pays
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -24,6 +25,25 @@ def run(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     if count == 1 or len(items) < 2:
         return [function(item) for item in items]
     return list(_shared(count).map(function, items))
+
+
+def ahead(function: Callable[[T], R], items: Sequence[T], jobs: int = 0) -> Iterator[tuple[T, R]]:
+    """Each item with `function` of it, in order, by `jobs` threads of its own, a bounded number of items ahead."""
+    jobs = jobs or workers()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="proto2torch-convert") as pool:
+        rest = iter(items)
+        waiting: list[tuple[T, Future[R]]] = []
+        try:
+            while True:
+                for item in islice(rest, jobs * _AHEAD - len(waiting)):
+                    waiting.append((item, pool.submit(function, item)))
+                if not waiting:
+                    return
+                item, future = waiting.pop(0)
+                yield item, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
 
 
 def split(count: int, size: int) -> list[slice]:
