@@ -10,8 +10,8 @@ from proto2torch.layers.base import literal, number
 from proto2torch.train_script import pieces
 from proto2torch.train_script.inputs import DUMMY, IMAGE, Feed
 from proto2torch.train_script.models import Model
+from proto2torch.train_script.parts import Batches
 from proto2torch.train_script.text import laid_out
-from proto2torch.train_script.training import Batches
 from proto2torch.train_script.transforms import Transform
 
 

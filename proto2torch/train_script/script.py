@@ -17,6 +17,7 @@ from proto2torch.solvers.sources import NetSource
 from proto2torch.train_script import inputs, models, parameters, pieces, training, updates
 from proto2torch.train_script.inputs import Feed
 from proto2torch.train_script.models import Model, Models
+from proto2torch.train_script.parts import Parts
 from proto2torch.train_script.readers import Readers
 from proto2torch.train_script.text import docstring, prose
 from proto2torch.training import nets, snapshot
@@ -116,11 +117,11 @@ class _Assembly:
 
     def script(self) -> Script:
         learning = self._learning()
-        writer = training.Writer(self._parts(learning.optimizer))
+        parts = self._parts(learning.optimizer)
         readers = self.readers.functions.values()
-        own = [*learning.functions, writer.objective(), *readers, training.SHOW, writer.training(), writer.main()]
-        body = "\n\n\n".join(part for part in own if part)
-        constants = "\n".join([writer.constants(), *self.readers.means])
+        own = [*learning.functions, *readers, *training.functions(parts), training.training(parts)]
+        body = "\n\n\n".join(part for part in [*own, training.command_line(parts)] if part)
+        constants = "\n".join([training.constants(parts), *self.readers.means])
         classes = [*self.classes.runtime, *self.classes.classes]
         code = "\n\n\n".join([constants, *classes, *self.readers.carried(body), body])
         imports = pieces.imports(code, self.classes.imports)
@@ -138,15 +139,14 @@ class _Assembly:
         over = "parameter_groups(self.net)" if grouped else "self.net.parameters()"
         return _Learning(rules.optimizer.replace(updates.PARAMETERS, over), (start, groups, *rules.functions))
 
-    def _parts(self, optimizer: str) -> training.Parts:
+    def _parts(self, optimizer: str) -> Parts:
         feeds = zip(self.feeds, self.nets, strict=True)
-        return training.Parts(
+        return Parts(
             definition=self.d,
             prefix=snapshot.prefix(self.d),
             models=self.classes,
             batches=tuple(self.readers.batches(of_net, model) for of_net, model in feeds),
             optimizer=optimizer,
-            seed=self.d.random_seed,
             weights=f"{self.stem}.safetensors" if self.weights else "",
         )
 

@@ -64,7 +64,10 @@ def read(definition: LayerDefinition, phase: str) -> Transform:
     if p.mirror:
         lines += ["    if torch.randint(2, (), generator=draws):", "        image = image.flip(2)"]
     scale = "" if p.scale == 1 else f" * {number(p.scale)}"
-    lines.append(f"    return ({value}){scale}" if scale and " " in value else f"    return {value}{scale}")
+    if not scale and lines and lines[-1].startswith("    image = "):
+        lines[-1] = lines[-1].replace("image =", "return", 1)
+    else:
+        lines.append(f"    return ({value}){scale}" if scale and " " in value else f"    return {value}{scale}")
     body = "" if lines == ["    return image.float()"] else "\n".join(lines)
     return Transform(
         body, bool(p.mirror or training), mean, bool(p.mean_file) or (mean is not None and mean.size > _WRITTEN)
