@@ -38,7 +38,7 @@ def _lines(diagram: Diagram, direction: str) -> Iterator[str]:
     yield f'         fontname="{_FONT}", fontsize=16, fontcolor="{_INK}", compound=true];'
     yield f'  node [shape=plain, fontname="{_FONT}", fontsize=11, fontcolor="{_INK}"];'
     yield f'  edge [fontname="{_FONT}", fontsize=9, fontcolor="{_QUIET}", color="{_LINE}", arrowsize=0.7];'
-    yield from _inside(diagram, None, "  ")
+    yield from _inside(diagram, None, "  ", upward=direction == "BT")
     yield from (f"  {_arrow(arrow, diagram)}" for arrow in diagram.arrows)
     yield "}"
 
@@ -48,23 +48,24 @@ def title(diagram: Diagram) -> str:
     return " · ".join([diagram.name or "net", "/".join(diagram.phases)])
 
 
-def _inside(diagram: Diagram, block: int | None, indent: str) -> Iterator[str]:
+def _inside(diagram: Diagram, block: int | None, indent: str, upward: bool) -> Iterator[str]:
     """The boxes of a block, and the blocks in it, as clusters."""
     for index, box in enumerate(diagram.boxes):
         if box.block == block:
-            yield f"{indent}b{index} [label={_label(box, diagram)}, tooltip={_quoted(box.layers[0].name)}];"
+            yield f"{indent}b{index} [label={_label(box, diagram, upward)}, tooltip={_quoted(box.layers[0].name)}];"
     for index, inner in enumerate(diagram.blocks):
         if inner.parent == block:
             yield f"{indent}subgraph cluster_{index} {{"
             yield f"{indent}  graph [label={_quoted(f'{inner.title} · {inner.about}')}, labeljust=l, fontsize=11,"
             yield f'{indent}         style="rounded,filled", color="#bdbdbd", fillcolor="#00000008"];'
-            yield from _inside(diagram, index, indent + "  ")
+            yield from _inside(diagram, index, indent + "  ", upward)
             yield f"{indent}}}"
 
 
-def _label(box: Box, diagram: Diagram) -> str:
-    """A table with a row for each layer of the box."""
-    rows = "".join(_row(layer, diagram) for layer in box.layers)
+def _label(box: Box, diagram: Diagram, upward: bool) -> str:
+    """A table with a row for each layer of the box, the first at the bottom where the net goes upward."""
+    layers = box.layers[::-1] if upward else box.layers
+    rows = "".join(_row(layer, diagram) for layer in layers)
     return f'<<table border="0" cellborder="1" cellspacing="0" cellpadding="4" color="{_LINE}">{rows}</table>>'
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from proto2torch.drawing.diagram import Diagram, shown
 from proto2torch.drawing.dot import COLOURS, title
 
+_SCRIPTS = ("layout.js", "paint.js", "page.js")  # one script: each uses what is above it, and is called from below
 _ASSETS = files("proto2torch.drawing") / "assets"
 
 
@@ -24,7 +25,7 @@ def page(diagram: Diagram, direction: str = "TB") -> str:
         style=Markup(_asset("page.css")),
         licence=Markup(_asset("dagre.LICENSE").replace("*/", "")),
         dagre=Markup(_asset("dagre.min.js")),
-        script=Markup(_asset("page.js")),
+        script=Markup("\n".join(map(_asset, _SCRIPTS))),
         data=Markup(_script_safe(as_object(diagram, direction))),
     )
 

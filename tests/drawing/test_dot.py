@@ -35,6 +35,14 @@ def test_lenet_line_by_line() -> None:
     assert f'<b>conv1</b><br/><font point-size="9">Convolution  20 x 5{times}5</font>' in text
 
 
+def test_rows_follow_the_direction() -> None:
+    diagram = build(read_net(str(MNIST / "lenet.prototxt")))
+    for direction, first, second in (("TB", "ip1", "relu1"), ("RL", "ip1", "relu1"), ("BT", "relu1", "ip1")):
+        text = dot(diagram, direction)
+        assert f"rankdir={direction}" in text
+        assert text.index(f"<b>{first}</b>") < text.index(f"<b>{second}</b>")
+
+
 def test_names_are_text_and_nothing_else() -> None:
     """The file is the same with harmless names but for its strings, and the tables have no element of a net's."""
     text = dot(build(read_net(text=hostile())))
