@@ -12,6 +12,8 @@
     scripts/bench vgg16     a VGG16 .caffemodel into its parameters against copy_ of the same tensors; at most 1.0
     scripts/bench weights_peak  what loading 240 MB takes at its peak beyond the parameters; at most 64 MB
     scripts/bench features  features of a CaffeNet's last blob, written, against the plain forward; at most 1/0.95
+    scripts/bench data    batches out of databases: data_uint8, data_float, data_jpeg and data_lenet, as bench_data.py
+                          says; at most 1/20, 1/5, 1/0.9 and 1.1
 
 Each round of all but the two of memory times both sides, one after the other, in an order that alternates; the ratio is
 the median of the rounds' ratios. The first line says what machine it ran on; the processor's time tells more than the
@@ -33,6 +35,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
+import bench_data
 import bench_kernels
 import bench_memory
 import bench_rules
@@ -49,6 +52,7 @@ CAFFENET = ROOT.parent / "shared/zoo/BVLC+caffe/models/bvlc_reference_caffenet/t
 RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/ResNet-152-deploy.prototxt"
 TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77, "rules": 1.1}
 TARGETS |= {"weights": 1.2, "sealed": 2.0, "vgg16": 1.0, "weights_peak": 64, "features": 1.053}
+TARGETS |= bench_data.TARGETS
 
 BATCHES, BATCH = 8, 64
 
@@ -236,6 +240,8 @@ def _rows(name: str, rounds: int, device: str) -> Iterator[dict[str, object]]:
         for rule, found in bench_rules.rules(device):
             sides = _plain(found, "torch.optim")
             yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"rules {rule}"}
+    elif name in bench_data.TARGETS:
+        yield bench_data.row(name, rounds, LENET, SOLVER)
     else:
         sides = BENCHES[name](device)
         yield summary(name, measure(sides, rounds, device), sides)
@@ -313,6 +319,8 @@ def _line(row: dict[str, object]) -> str:
             f"memory: {row['ratio']:.3f} times PyTorch's peak (target {row['target']}), {row['proto2torch_mb']} MB"
             f" against {row['pytorch_mb']} MB for {row['batch']} images, weights and images apart"
         )
+    if row["bench"] in bench_data.TARGETS:
+        return bench_data.line(row)
     if row["bench"] == "weights_peak":
         return f"weights_peak: {row['mb']} MB beyond the parameters (target {row['target']})"
     return (
@@ -329,13 +337,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda:0")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.benches if name not in TARGETS]
+    names = [n for name in arguments.benches for n in (bench_data.TARGETS if name == "data" else [name])]
+    unknown = [name for name in names if name not in TARGETS]
     if unknown:
         parser.error(f"expected {' or '.join(TARGETS)}. Received: {unknown[0]!r}")
     if not arguments.json:
         print(machine(arguments.device))
     found = []
-    for name in arguments.benches or TARGETS:
+    for name in names or TARGETS:
         for row in _rows(name, arguments.rounds, arguments.device):
             found.append(row)
             if not arguments.json:

@@ -16,7 +16,7 @@ from proto2torch.data import lmdb_file, lmdb_lock
 from proto2torch.data.lmdb_tree import Damaged, Entry, Tree
 from proto2torch.errors import DataError, Where
 
-_RESIDENT = 256 << 20  # bytes that are read before the pages behind are given back
+_RESIDENT = 256 << 20  # bytes of a larger database that are read before the pages behind are given back
 
 
 class LMDBRecords:
@@ -112,7 +112,7 @@ class LMDBRecords:
 
     def _give_back(self) -> None:
         """Let go of the pages that were read: they stay in the system's cache, and are this process's no longer."""
-        if self._read > _RESIDENT:
+        if self._read > _RESIDENT and len(self._data) > _RESIDENT:
             self._read = 0
             if hasattr(self._map, "madvise"):
                 self._map.madvise(mmap.MADV_DONTNEED)
