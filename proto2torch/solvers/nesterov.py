@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 from proto2torch.solvers.base import Direction, Params, Rule
 from proto2torch.solvers.numbers import float32
 
+_LEAST = 1e-20
+"""A rate below leaves no room for a velocity that is divided by it."""
+
 
 class Nesterov(Rule):
     """Caffe's Nesterov, with rate a and momentum m:
@@ -17,8 +21,9 @@ class Nesterov(Rule):
         h' = m * h + a * g
         w  = w - ((1 + m) * h' - m * h)
 
-    The last bracket is m * h' + a * g: `torch.optim.SGD(nesterov=True)` over gradients multiplied by a, at a rate of 1.
-    `g` is the gradient after regularisation.
+    The last bracket is a * (m * h' / a + g): `torch.optim.SGD(nesterov=True)` at the rate a, over a velocity divided by
+    a. So the buffer holds h / `scale` of its group, and is multiplied anew where the rate changes. `g` is the gradient
+    after regularisation.
     """
 
     slots = ("momentum_buffer",)
@@ -32,10 +37,13 @@ class Nesterov(Rule):
         weight_decay: float = 0.0,
         regularization: str = "L2",
     ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, regularization=regularization)
+        super().__init__(
+            params, lr=lr, momentum=momentum, weight_decay=weight_decay, regularization=regularization, scale=1.0
+        )
 
     def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         (velocity,) = history
+        _rescale(group, velocity, 1.0)
         momentum = float32(group["momentum"])
         updates = torch._foreach_mul(velocity, -momentum)
         torch._foreach_mul_(velocity, momentum)
@@ -54,19 +62,36 @@ class Nesterov(Rule):
     ) -> bool:
         (velocity,) = history
         momentum = float32(group["momentum"])
-        if momentum == 0:  # torch keeps no buffer then, Caffe does
+        if momentum == 0 or rate < _LEAST:  # without momentum torch keeps no buffer, Caffe does
             return False
-        torch._foreach_mul_(grads, rate)
+        _rescale(group, velocity, rate)
         torch._fused_sgd_(
             params,
             grads,
             velocity,
-            weight_decay=rate * decay,
+            weight_decay=decay,
             momentum=momentum,
-            lr=1.0,
+            lr=rate,
             dampening=0.0,
             nesterov=True,
             maximize=False,
             is_first_step=False,
         )
         return True
+
+    def history(self, param: Tensor) -> list[Tensor]:
+        return [velocity * self._scale(param) for velocity in super().history(param)]
+
+    def set_history(self, param: Tensor, history: Sequence[Tensor]) -> None:
+        super().set_history(param, [velocity / self._scale(param) for velocity in history])
+
+    def _scale(self, param: Tensor) -> float:
+        """Of the group that the parameter belongs to."""
+        return next(float(group["scale"]) for group in self.param_groups if any(p is param for p in group["params"]))
+
+
+def _rescale(group: dict[str, Any], velocity: list[Tensor], scale: float) -> None:
+    """Let the group's buffers hold the velocity divided by `scale`."""
+    if group["scale"] != scale:
+        torch._foreach_mul_(velocity, group["scale"] / scale)
+        group["scale"] = scale
