@@ -37,20 +37,20 @@ def build(
     """The diagram of a net that has been read, in phase TRAIN, TEST or, as Caffe's draw_net does, in ALL of them.
 
     Raises what is wrong with the net, save layers that are not supported and data that is not there: the diagram is
-    then without shapes, and its notes say why.
+    then without shapes, and its notes say why. Of ALL phases, one that is wrong is left out and noted where the other
+    is a net: many are written for one phase alone.
     """
-    chosen = PHASES if phase == "ALL" else (phase,)
+    chosen: tuple[str, ...] = PHASES if phase == "ALL" else (phase,)
     selected = {p: filters.select(definition, p, level, stages).layers for p in chosen}
     ids = {p: {id(layer) for layer in layers} for p, layers in selected.items()}
-    if len(chosen) == 2 and ids["TRAIN"] == ids["TEST"]:
+    if phase == "ALL" and ids["TRAIN"] == ids["TEST"]:
         chosen = ("TEST",)
+
+    def lowered(p: str) -> Net:
+        return graph(definition, p, level=level, stages=stages, shapes=shapes, registry=registry)
+
     found = _Found()
-    for p in (p for p in _TOLD if p in chosen):
-
-        def lowered(p: str = p) -> Net:
-            return graph(definition, p, level=level, stages=stages, shapes=shapes, registry=registry)
-
-        found.look(p, selected[p], lowered)
+    chosen = found.gather({p: selected[p] for p in chosen}, lowered)
     boxes = _Boxes(found)
     for layer in definition.layers:
         phases = tuple(p for p in chosen if id(layer) in ids[p])
@@ -78,10 +78,25 @@ class _Found:
     blocks: list[Block] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def look(self, phase: str, layers: Sequence[LayerDefinition], lowered: Callable[[], Net]) -> None:
-        """Gather what the graph of one phase says; what an earlier phase said stays."""
+    def gather(
+        self, selected: Mapping[str, Sequence[LayerDefinition]], lowered: Callable[[str], Net]
+    ) -> tuple[str, ...]:
+        """Gather what the graphs of the phases say; the phases that are nets, of which there must be one."""
+        wrong: dict[str, Proto2TorchError] = {}
+        for phase in (p for p in _TOLD if p in selected):
+            try:
+                self._look(phase, selected[phase], lowered)
+            except Proto2TorchError as error:
+                wrong[phase] = error
+                self.notes.append(f"phase {phase} is left out: {_first_line(error)}")
+        if len(wrong) == len(selected):
+            raise next(iter(wrong.values()))
+        return tuple(phase for phase in selected if phase not in wrong)
+
+    def _look(self, phase: str, layers: Sequence[LayerDefinition], lowered: Callable[[str], Net]) -> None:
+        """What the graph of one phase says; what an earlier phase said stays."""
         try:
-            net = lowered()
+            net = lowered(phase)
         except Proto2TorchError as error:
             problems = getattr(error, "problems", [error])
             if not all(isinstance(p, (DataError, UnsupportedError)) for p in problems):

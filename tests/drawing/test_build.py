@@ -193,6 +193,18 @@ def test_what_is_wrong_with_a_net_is_an_error() -> None:
         build(read_net(text=text))
 
 
+def test_a_phase_that_is_no_net_is_left_out_of_both() -> None:
+    """Many nets have data for one phase alone."""
+    text = INPUT.replace('top: "data"', 'top: "data" include { phase: TRAIN }') + (
+        'layer { name: "p" type: "Power" bottom: "data" top: "p" }'
+    )
+    diagram = build(read_net(text=text))
+    assert (diagram.phases, names(diagram)) == (("TRAIN",), [["in"], ["p"]])
+    assert "phase TEST is left out: layer 'p' (Power)" in diagram.notes[0]
+    with pytest.raises(NetError, match="unknown bottom blob 'data'"):
+        build(read_net(text=text), "TEST")
+
+
 def test_layers_in_place_in_one_phase_stay_in_their_box() -> None:
     text = (
         INPUT
