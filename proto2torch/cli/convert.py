@@ -22,6 +22,7 @@ convert = LazyGroup(
     table={
         "imageset": ("proto2torch.cli.convert:imageset", "A list of images to a database."),
         "folder": ("proto2torch.cli.convert:folder", "Folders of images, one a class, to a database."),
+        "annotated": ("proto2torch.cli.convert:annotated", "Images with boxes (VOC, COCO) to a database for SSD."),
         "mnist": ("proto2torch.cli.convert:mnist", "MNIST's idx files (and any like them) to a database."),
         "cifar10": ("proto2torch.cli.convert:cifar10", "CIFAR-10's binary files to two databases."),
     },
@@ -109,6 +110,33 @@ def folder(root: str, db: str, labels: str | None, **flags: Any) -> None:
     done, classes = convert_folder(root, db, labels, _imageset(flags))
     _report(db, done)
     say(f"{labels}: {len(classes)} classes")
+
+
+@click.command(short_help="Images with boxes (VOC, COCO) to a database for SSD.")
+@click.argument("root", type=FILE)
+@click.argument("listed", metavar="LIST", type=FILE)
+@click.argument("db", type=FILE)
+@click.option(
+    "--label_map_file", "--label-map", "labels", type=FILE, help="The label of each class; without it, one is written."
+)
+@image_options
+def annotated(root: str, listed: str, db: str, labels: str | None, **flags: Any) -> None:
+    """Write images and the boxes of what they show to a new database, DB, as SSD's convert_annoset does.
+
+    LIST has a line for each image, `image.jpg image.xml`, with PASCAL VOC's XML; or it is COCO's instances_….json.
+    ROOT is put before every path. --encoded keeps the image files as they are, which is what AnnotatedData expects.
+
+    \b
+    Example:
+      proto2torch convert annotated --encoded --label_map_file labelmap_voc.prototxt VOCdevkit/ trainval.txt voc_lmdb
+      proto2torch convert annotated --encoded train2017/ annotations/instances_train2017.json coco_lmdb
+    """
+    from proto2torch.data.annotated.convert import convert_annotated
+
+    done, known, written = convert_annotated(root, listed, db, labels, _imageset(flags))
+    _report(db, done)
+    if written:
+        say(f"{written}: {len(known.labels)} classes and the background")
 
 
 @click.command(short_help="MNIST's idx files (and any like them) to a database.")

@@ -1,0 +1,108 @@
+"""Annotated images to a database of AnnotatedDatums, as SSD's convert_annoset writes it.
+
+The key is `%08d_` of the image's place, and its path. Boxes are shares of the width and height that the annotation says
+the image has. Objects of one label form a group, groups in the order in which their labels appear, and instances count
+from 0 in each.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from proto2torch.data.annotated import label_map, sources
+from proto2torch.data.annotated.label_map import LabelMap
+from proto2torch.data.annotated.sources import Annotations, Pictured
+from proto2torch.data.convert_imageset import Converted, Imageset, Read, left_out, read_image
+from proto2torch.data.new_database import new_database
+from proto2torch.data.progress import Progress
+from proto2torch.data.workers import ahead
+from proto2torch.errors import DataError, Where
+from proto2torch.prototxt import schema
+from proto2torch.weights.random import Stream
+
+_BBOX = 0
+
+
+def convert_annotated(
+    root: str, listed: str, db: str, labels: str | None = None, how: Imageset | None = None
+) -> tuple[Converted, LabelMap, str | None]:
+    """Write the images of an annotation list or of COCO's JSON, their paths put behind `root`, to a new database.
+
+    `labels` is the LabelMap that tells the number of each class; without it classes count from 1, by name (VOC) or by
+    id (COCO), and a LabelMap is written beside the database. Returns what was written, the map and its new path.
+
+    Raises:
+        DataError: an annotation is wrong or names an unknown class, an image cannot be read (without `skip_bad`), or
+            `db` exists. RunError: the database cannot be written.
+    """
+    how, found = how or Imageset(), sources.read(root, listed)
+    written = None if labels else f"{db.rstrip('/')}.labelmap.prototxt"
+    known = label_map.read(labels) if labels else _counted(found)
+    images = found.images
+    if how.shuffle:
+        images = [images[place] for place in Stream(how.seed).shuffle(len(images)).tolist()]
+    done, size, progress = Converted(), None, Progress(len(images))
+    with new_database(db, how.backend) as database:
+        for number, (image, record) in enumerate(ahead(partial(_record, root, known, how), images, how.jobs)):
+            progress.step()
+            if isinstance(record, str):
+                left_out(done, record, how.skip_bad, image.where)
+                continue
+            size = size or record.size
+            if how.check_size and record.size != size:
+                raise DataError(f"all images must be of {size}. Received: {record.size}", where=image.where)
+            database.put(b"%08d_" % number + os.fsencode(image.path), record.contents)
+            done.count += 1
+        if not done.count:
+            raise DataError("none of its images could be read", where=Where(file=listed))
+    progress.end()
+    if written:
+        label_map.write(written, ((n, name, found.classes[name]) for name, n in known.labels.items()))
+    return done, known, written
+
+
+def _counted(found: Annotations) -> LabelMap:
+    labels = {name: number for number, name in enumerate(found.classes, start=1)}
+    return LabelMap(labels, {number: found.classes[name] for name, number in labels.items()})
+
+
+@dataclass(frozen=True)
+class _Record:
+    contents: bytes
+    size: tuple[int, ...]
+    """Channels, height and width."""
+
+
+def _record(root: str, known: LabelMap, how: Imageset, image: Pictured) -> _Record | str:
+    read = read_image(root + image.path, how)
+    if isinstance(read, str):
+        return read
+    made = schema.new("AnnotatedDatum")
+    made.type = _BBOX
+    _fill(made.datum, read)
+    if image.size is None and image.objects and how.resize_width > 0 and how.resize_height > 0:
+        raise DataError("a resized image needs its size in the annotation", where=image.where)
+    width, height = image.size or read.image.shape[:0:-1]
+    groups: dict[int, Any] = {}
+    for one in image.objects:
+        label = known.label(one.name, image.where)
+        if label not in groups:
+            groups[label] = made.annotation_group.add()
+            groups[label].group_label = label
+        marked = groups[label].annotation.add()
+        marked.instance_id = len(groups[label].annotation) - 1
+        box = marked.bbox
+        box.xmin, box.xmax = one.box[0] / width, one.box[2] / width
+        box.ymin, box.ymax = one.box[1] / height, one.box[3] / height
+        box.difficult = one.difficult
+    return _Record(made.SerializeToString(), read.image.shape)
+
+
+def _fill(datum: Any, read: Read) -> None:
+    datum.channels, datum.height, datum.width = read.image.shape
+    datum.label = -1
+    datum.encoded = read.encoded is not None
+    datum.data = read.image.tobytes() if read.encoded is None else read.encoded
