@@ -22,7 +22,7 @@ Returns = Sequence[tuple[str, Value]]
 
 _SUMMARY = 100  # a formatter leaves docstrings alone, and one line reads better than four
 _QUOTES = '"""'
-_STRING = re.compile(r'"(?:\\.|[^"\\])*"')
+_STRING = re.compile(r""" "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' """, re.VERBOSE)
 _DOCSTRINGS = re.compile(r'"""[^"]*"""')
 _IMPORTS = (
     (re.compile(r"\bmath\."), "import math\n\n"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,6 +71,8 @@ class Layer:
     """What its values or gradients have that plain torch's do not, or what is refused, and why; for docs/layers.md."""
     forks: ClassVar[tuple[str, ...]] = ()
     """The forks of Caffe that have it, by their names in schemas/caffe.proto; none where it is Caffe's own."""
+    stored_blobs: ClassVar[int | None] = None
+    """How many blobs a weight file has for it, where that tells it from other variants of its type."""
     fork_fields: ClassVar[frozenset[str]] = frozenset()
     """What it understands of forks, by path: `pooling_param.ceil_mode` a field, `pooling_param.pool=DEF` a value."""
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
@@ -246,13 +247,20 @@ def literal(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, str):
-        return json.dumps(value).replace("\\/", "/")
+        return _string(value)
     if isinstance(value, (list, tuple)):
         inner = ", ".join(literal(v) for v in value)
         return f"[{inner}]" if isinstance(value, list) else f"({inner},)" if len(value) == 1 else f"({inner})"
     if value is None or isinstance(value, (bool, int)):
         return repr(value)
     raise TypeError(f"no literal for a value of type {type(value).__name__}. Received: {value!r}")
+
+
+def _string(value: str) -> str:
+    """A string in ASCII, between the quotes that need fewer escapes, double ones if all is equal, as a formatter does."""
+    body = value.encode("unicode_escape", "surrogatepass").decode("ascii")
+    quote = "'" if value.count('"') > value.count("'") else '"'
+    return quote + body.replace(quote, f"\\{quote}") + quote
 
 
 def number(value: float) -> str:
