@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
-from proto2torch.data import workers
 from proto2torch.data.datum import Datum, Image, NotADatum, Parser
 from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable, decode
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
-from proto2torch.data.on_device import Pending, finished, pending
+from proto2torch.data.on_device import Pending, finished
 from proto2torch.data.records import LEVELDB, LMDB, Records, open_records
-from proto2torch.data.transform import Transform
+from proto2torch.data.transform import Decoded, Transform
 from proto2torch.errors import DataError
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
@@ -71,12 +70,7 @@ class DatabaseSource:
     def batch(self, first: int) -> Batch:
         found, labels = self._take(first)
         if any(datum.encoded for _, datum in found):
-            data = self._transform.stream(
-                lambda number: self._image(found[number]),
-                len(found),
-                first,
-                lambda number, expected, received: self._other_shape(found[number][0], expected, received),
-            )
+            data = self._transform.stream(self._decoded(found), first)
         else:
             data = self._transform(self._images(found), first)
         return (data, labels) if self._labels else (data,)
@@ -84,7 +78,13 @@ class DatabaseSource:
     def gather(self, first: int, device: torch.device) -> Pending | Batch:
         """Bytes for `device`; float32 where the records hold that."""
         found, labels = self._take(first)
-        return pending(self._transform, self._images(found), labels if self._labels else None, first, device)
+        if any(datum.floats is not None and not len(datum.data) for _, datum in found):
+            return self.batch(first)
+        if any(datum.encoded for _, datum in found):
+            images = self._transform.gather_stream(self._decoded(found), first, device)
+        else:
+            images = self._transform.gather(self._images(found), first, device)
+        return Pending(images, labels if self._labels else None)
 
     def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
         return finished(self._transform, gathered, device)
@@ -103,10 +103,17 @@ class DatabaseSource:
         found = [(key, self._datum(key, value)) for key, value in self._records.take(first, self.batch_size)]
         return found, torch.tensor([datum.label for _, datum in found], dtype=torch.float32)
 
+    def _decoded(self, found: list[tuple[memoryview, Datum]]) -> Decoded:
+        """The images of a batch, some of which are files of images."""
+        return Decoded(
+            len(found),
+            lambda number: self._image(found[number]),
+            lambda number, expected, received: self._other_shape(found[number][0], expected, received),
+        )
+
     def _images(self, found: list[tuple[memoryview, Datum]]) -> list[Image]:
         """The images of a batch, which fit one another."""
-        encoded = any(datum.encoded for _, datum in found)
-        images = workers.run(self._image, found) if encoded else [self._image(item) for item in found]
+        images = [self._image(item) for item in found]
         expected, before = self._transform.shape(images[0].shape), images[0].shape
         for (key, _), image in zip(found, images, strict=True):
             if image.shape != before:

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proto2torch.data import image_list, workers
+from proto2torch.data import image_list
 from proto2torch.data.decode import COLOUR, GREY, Undecodable, decode
 from proto2torch.data.feed import Batch, Feed, Seed
 from proto2torch.data.fields import batch_size, new_seed, tops
 from proto2torch.data.image_list import Listed
-from proto2torch.data.on_device import Pending, finished, pending
+from proto2torch.data.on_device import Pending, finished
 from proto2torch.data.resize import resize
-from proto2torch.data.transform import Transform
+from proto2torch.data.transform import Decoded, Transform
 from proto2torch.errors import DataError
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
@@ -74,23 +74,12 @@ class ImageSource:
 
     def batch(self, first: int) -> Batch:
         listed, labels = self._take(first)
-        data = self._transform.stream(
-            lambda number: self._image(listed[number]),
-            len(listed),
-            first,
-            lambda number, expected, received: self._other_shape(listed[number], expected, received),
-        )
-        return data, labels
+        return self._transform.stream(self._decoded(listed), first), labels
 
     def gather(self, first: int, device: torch.device) -> Pending | Batch:
         """Bytes for `device`."""
         listed, labels = self._take(first)
-        images = workers.run(self._image, listed)
-        shapes = [self._transform.shape(image.shape) for image in images]
-        for item, shape in zip(listed, shapes, strict=True):
-            if shape != shapes[0]:
-                raise self._other_shape(item, shapes[0], shape)
-        return pending(self._transform, images, labels, first, device)
+        return Pending(self._transform.gather_stream(self._decoded(listed), first, device), labels)
 
     def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
         return finished(self._transform, gathered, device)
@@ -102,6 +91,13 @@ class ImageSource:
         """The lines of a batch, and their labels."""
         listed = [self._at(number) for number in range(first, first + self.batch_size)]
         return listed, torch.tensor([item.label for item in listed], dtype=torch.float32)
+
+    def _decoded(self, listed: list[Listed]) -> Decoded:
+        return Decoded(
+            len(listed),
+            lambda number: self._image(listed[number]),
+            lambda number, expected, received: self._other_shape(listed[number], expected, received),
+        )
 
     def _at(self, number: int) -> Listed:
         """The line that is read as number `number`, over all passes."""

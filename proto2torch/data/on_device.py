@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from proto2torch.data.crop import Pick
-from proto2torch.data.datum import Image
 
 if TYPE_CHECKING:
     from proto2torch.data.transform import Transform
@@ -36,16 +34,6 @@ class Pending:
 
     images: Gathered
     labels: torch.Tensor | None
-
-
-def pending(
-    transform: Transform, images: Sequence[Image], labels: torch.Tensor | None, first: int, device: torch.device
-) -> Pending | Tensors:
-    """The images of a batch made ready for `device`; those of other types than uint8 are transformed at once."""
-    if all(image.dtype == np.uint8 for image in images):
-        return Pending(transform.gather(images, first, device), labels)
-    data = transform(images, first)
-    return (data,) if labels is None else (data, labels)
 
 
 def finished(transform: Transform, batch: Pending | Tensors, device: torch.device) -> Tensors:

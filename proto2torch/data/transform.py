@@ -8,7 +8,7 @@ middle, rounded down. The mean is that of the pixel's place in the whole image, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,9 +28,17 @@ from proto2torch.prototxt.document import LayerDefinition
 from proto2torch.weights import blobproto
 
 _FIELDS = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
-Differs = Callable[[int, Shape, Shape], DataError]
-"""The error of an image, by its number, whose shape is not the expected one but another."""
 _CACHED = 1 << 18  # bytes of a batch that stay in a processor's cache
+
+
+class Decoded(NamedTuple):
+    """The images of a batch, of which each is decoded when it is wanted."""
+
+    total: int
+    load: Callable[[int], Image]
+    """Gives image number 0 to `total` - 1; several threads call it."""
+    differs: Callable[[int, Shape, Shape], DataError]
+    """The error of an image, by its number, that becomes not the expected shape but another."""
 
 
 class Transform:
@@ -85,34 +93,10 @@ class Transform:
         workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
         return torch.from_numpy(batch)
 
-    def stream(self, load: Callable[[int], Image], count: int, first: int, differs: Differs) -> torch.Tensor:
-        """The batch of images that are decoded one by one, each transformed while it is in the processor's cache.
-
-        Args:
-            load: gives image number 0 to `count` - 1 of the batch; called by several threads.
-            differs: the error of an image that does not fit the first one.
-        """
-        head = workers.run(load, range(min(count, workers.workers())))
-        shape = self.shape(head[0].shape)
-        batch = self._batches.take((count, *shape))
-        words = self._draws.take(first, count).tolist()
-
-        def write(number: int) -> None:
-            image = head[number] if number < len(head) else load(number)
-            if (received := self.shape(image.shape)) != shape:
-                raise differs(number, shape, received)
-            self._write([image], [self._pick(image.shape, words[number])], batch[number : number + 1])
-
-        workers.run(write, range(count))
-        return torch.from_numpy(batch)
-
     def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
         """The crops of uint8 images as they are, to be finished on `device`."""
         picks = self.picks(images, first)
-        shape = (len(images), *self.shape(images[0].shape))
-        # torch keeps pinned memory until the copies out of it are done, and then uses it again.
-        pinned = torch.empty(shape, dtype=torch.uint8, pin_memory=True) if device.type == "cuda" else None
-        pixels = torch.from_numpy(self._bytes.take(shape)) if pinned is None else pinned
+        pixels = self._pixels((len(images), *self.shape(images[0].shape)), device)
         batch = pixels.numpy()
 
         def move(some: slice) -> None:
@@ -121,6 +105,52 @@ class Transform:
 
         workers.run(move, workers.split(len(images), batch.nbytes))
         return Gathered(pixels, picks)
+
+    def stream(self, images: Decoded, first: int) -> torch.Tensor:
+        """The batch of images that are decoded one by one, each transformed while it is in the processor's cache."""
+        head, shape = self._head(images)
+        batch = self._batches.take((images.total, *shape))
+        words = self._draws.take(first, images.total).tolist()
+
+        def write(number: int) -> None:
+            image = self._fitting(images, head, number, shape)
+            self._write([image], [self._pick(image.shape, words[number])], batch[number : number + 1])
+
+        workers.run(write, range(images.total))
+        return torch.from_numpy(batch)
+
+    def gather_stream(self, images: Decoded, first: int, device: torch.device) -> Gathered:
+        """What `gather` gives, of uint8 images that are decoded one by one."""
+        head, shape = self._head(images)
+        pixels = self._pixels((images.total, *shape), device)
+        batch, words = pixels.numpy(), self._draws.take(first, images.total).tolist()
+
+        def move(number: int) -> Pick:
+            image = self._fitting(images, head, number, shape)
+            pick = self._pick(image.shape, words[number])
+            crop.move(image, pick, batch[number])
+            return pick
+
+        return Gathered(pixels, workers.run(move, range(images.total)))
+
+    def _head(self, images: Decoded) -> tuple[list[Image], Shape]:
+        """The first images, one a thread, and what becomes of them."""
+        head = workers.run(images.load, range(min(images.total, workers.workers())))
+        return head, self.shape(head[0].shape)
+
+    def _fitting(self, images: Decoded, head: list[Image], number: int, shape: Shape) -> Image:
+        """An image that fits the first one."""
+        image = head[number] if number < len(head) else images.load(number)
+        received = self.shape(image.shape)
+        if received != shape:
+            raise images.differs(number, shape, received)
+        return image
+
+    def _pixels(self, shape: Shape, device: torch.device) -> torch.Tensor:
+        """Bytes for a batch; for CUDA pinned ones, which torch keeps until the copies out of them are done."""
+        if device.type == "cuda":
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        return torch.from_numpy(self._bytes.take(shape))
 
     def finish(self, gathered: Gathered, device: torch.device) -> torch.Tensor:
         """What `__call__` gives of gathered images, to the bit, computed on `device`."""
