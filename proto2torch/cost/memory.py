@@ -12,6 +12,7 @@ from math import prod
 
 from proto2torch.cost.rows import BYTES, batch, bytes_of
 from proto2torch.ir.graph import Net, Node, Value
+from proto2torch.ir.layout import restrided
 
 HISTORY = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}
 """Arrays of a parameter's size that each rule keeps (`Rule.slots` of solvers/)."""
@@ -92,7 +93,8 @@ def estimate(net: Net, rule: str = "SGD") -> Memory:
 
     parameters: every blob once. gradients: the blobs that learn. history: HISTORY[rule] arrays for each of those.
     activations: each value once that autograd keeps, in place or not, for torch's modules keep what their gradient
-    reads: a convolution its bottom, a ReLU its top, max pooling its bottom and int64 indices.
+    reads: a convolution its bottom, a ReLU its top, max pooling its bottom and int64 indices; and the batch, twice
+    where the net lays it out channels_last.
 
     Raises:
         ValueError: a rule that Caffe does not have.
@@ -102,8 +104,10 @@ def estimate(net: Net, rule: str = "SGD") -> Memory:
     owners = list(net.owners)
     learned = sum(prod(p.blob.shape) for p in owners if p.requires_grad) * BYTES
     root = _roots(net)
-    kept = {root.get(v, v) for node in net.nodes for v in _kept(node)} | set(net.inputs)
-    extra = sum(map(_extra, net.nodes))
+    saved = {root.get(v, v) for node in net.nodes for v in _kept(node)}
+    kept = saved | set(net.inputs)
+    copies = [v for v in restrided(net) if v in saved and v.shape[1] > 1]
+    extra = sum(map(_extra, net.nodes)) + sum(map(bytes_of, copies))
     return Memory(
         sum(prod(p.blob.shape) for p in owners) * BYTES,
         learned,
