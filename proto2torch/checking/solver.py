@@ -12,6 +12,7 @@ from proto2torch.checking.findings import Findings
 from proto2torch.checking.records import count
 from proto2torch.cost.fitting import advice
 from proto2torch.cost.memory import HISTORY
+from proto2torch.errors import SolverError
 from proto2torch.ir.graph import Net
 from proto2torch.prototxt.document import Document
 from proto2torch.prototxt.read import read_solver
@@ -44,7 +45,9 @@ def check(
     with findings.gathering():
         document = read_solver(path)
         with findings.gathering():
-            definitions.read(document)
+            definition = definitions.read(document)
+            with findings.gathering():
+                training.weight_files(None, definition)
             _rates(document, findings)
             _course(document, findings)
             _unused(document, findings)
@@ -114,7 +117,7 @@ def _coverage(document: Document, source: NetSource, graph: Net, findings: Findi
     index = list(sources.tests(document, lambda field, text: None)).index(source)
     for node in nets.feeders(graph):
         records = count(node.definition)
-        if not records or not node.outputs[0].shape:
+        if not records or not node.outputs[0].shape or not source.iterations:
             continue
         batch = node.outputs[0].shape[0]
         seen = batch * source.iterations
@@ -133,7 +136,17 @@ def _rates(document: Document, findings: Findings) -> None:
     """Learning rates that do not do what their policy is for."""
     p = document.message
     if p.base_lr == 0 and p.lr_policy != "multifixed":
-        findings.warn("base_lr is 0: nothing will learn", document.where("base_lr"))
+        findings.warn("base_lr is missing or 0: nothing will learn", document.where("base_lr"))
+    for name in ("base_lr", "weight_decay", "stagelr"):
+        if any(value < 0 for value in _values(p, name)):
+            findings.warn(f"{name} is negative: the training goes uphill", document.where(name))
+    if p.momentum < 0 or (p.momentum >= 1 and p.type in ("SGD", "Nesterov")):
+        text = f"momentum {p.momentum:g} is not between 0 and 1: the training diverges or goes back and forth"
+        findings.warn(text, document.where("momentum"))
+    if p.clip_gradients == 0:
+        findings.warn(
+            "clip_gradients is 0: every gradient becomes 0, and nothing will learn", document.where("clip_gradients")
+        )
     uses = _USES[p.lr_policy]
     if "gamma" in uses and p.gamma == 0:
         effect = "the rate never changes" if p.lr_policy in ("inv", "sigmoid") else "the rate falls to 0 at once"
@@ -147,6 +160,11 @@ def _rates(document: Document, findings: Findings) -> None:
         findings.warn(text, document.where("stepsize"))
     if p.lr_policy == "multistep":
         _stepvalues(document, list(p.stepvalue), findings)
+
+
+def _values(p: Any, name: str) -> Sequence[float]:
+    value = getattr(p, name)
+    return [value] if isinstance(value, float) else list(value)
 
 
 def _stepvalues(document: Document, values: Sequence[int], findings: Findings) -> None:
@@ -172,6 +190,12 @@ def _course(document: Document, findings: Findings) -> None:
     elif p.max_iter and p.snapshot > p.max_iter and not p.snapshot_after_train:
         text = f"snapshot {p.snapshot} is above max_iter {p.max_iter}: no snapshot is ever written"
         findings.warn(text, document.where("snapshot"))
+    if p.test_interval and not p.test_iter:
+        text = "test_interval is given without test_iter: nothing is ever tested"
+        findings.warn(text, document.where("test_interval"), "test_iter: how many batches a test takes")
+    if any(count == 0 for count in p.test_iter):
+        at = list(p.test_iter).index(0)
+        findings.warn("test_iter is 0: a test of no batches shows nothing", document.where(f"test_iter[{at}]"))
     if p.test_interval > p.max_iter > 0 and p.test_iter:
         text = f"test_interval {p.test_interval} is above max_iter {p.max_iter}: what was learned is never tested"
         findings.warn(text, document.where("test_interval"))
@@ -180,8 +204,8 @@ def _course(document: Document, findings: Findings) -> None:
     folder = os.path.dirname(p.snapshot_prefix)
     beside = os.path.join(os.path.dirname(document.path or ""), folder)
     if folder and not os.path.isdir(folder) and not os.path.isdir(beside):
-        text = f"the folder of snapshot_prefix, {folder!r}, is not there"
-        findings.warn(text, document.where("snapshot_prefix"), f"create it first: mkdir -p {folder}")
+        text, hint = f"the folder of snapshot_prefix, {folder!r}, is not there", f"create it first: mkdir -p {folder}"
+        findings.errors.append(SolverError(text, where=document.where("snapshot_prefix"), hint=hint))
 
 
 def _unused(document: Document, findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from proto2torch import files
-from proto2torch.errors import SolverError
+from proto2torch.errors import SolverError, WeightsError, Where
 from proto2torch.net import Net, load_definition
 from proto2torch.prototxt import replace as replacing
 from proto2torch.prototxt import schema, upgrade
@@ -126,10 +127,17 @@ def _load(
 
 
 def read(definition: SolverDefinition, source: NetSource) -> NetDefinition:
-    """The net that a solver means: of a file, or of the solver's own text."""
-    if source.path is not None:
-        return read_net(files.resolve(source.path, definition.path))
+    """The net that a solver means: of a file, or of the solver's own text.
+
+    Raises:
+        SolverError: the file that it names is not there.
+    """
     document = definition.document
+    if source.path is not None:
+        path = files.resolve(source.path, definition.path)
+        if not os.path.exists(path):
+            raise SolverError(f"the net {source.path!r} is not there", where=document.where(source.field))
+        return read_net(path)
     name, _, index = source.field.partition("[")
     message = getattr(document.message, name)
     mark = document.mark.find(source.field) if document.mark is not None else None
@@ -147,11 +155,19 @@ def merged(phase: str, net: Any, solver: Any) -> Any:
 
 
 def weight_files(given: str | Sequence[str] | None, definition: SolverDefinition) -> list[str]:
-    """The files to start from: those given, else those of the solver file."""
-    if given is None:
-        return [files.resolve(path, definition.path) for path in definition.weights]
+    """The files to start from: those given, else those of the solver file.
+
+    Raises:
+        WeightsError: one is not there; said before nets are built.
+    """
     parts = given.split(",") if isinstance(given, str) else given
-    return [part.strip() for part in parts if part.strip()]
+    paths = definition.weights if parts is None else [part.strip() for part in parts if part.strip()]
+    where = definition.document.where("weights") if parts is None else Where()
+    found = [files.resolve(path, definition.path) if parts is None else path for path in paths]
+    for path in found:
+        if not os.path.exists(path):
+            raise WeightsError(f"the weights {path!r} are not there", where=where)
+    return found
 
 
 def batch_size(net: Net) -> int:

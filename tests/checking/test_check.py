@@ -67,19 +67,41 @@ def replaced(name, value):
     "name, value, message",
     [
         ("gamma", None, "gamma is missing or 0 for the step policy: the rate falls to 0 at its first step"),
-        ("base_lr", None, "base_lr is 0: nothing will learn"),
+        ("base_lr", None, "base_lr is missing or 0: nothing will learn"),
+        ("base_lr", -0.1, "base_lr is negative: the training goes uphill"),
+        ("weight_decay", -0.1, "weight_decay is negative: the training goes uphill"),
+        ("momentum", 1.5, "momentum 1.5 is not between 0 and 1: "),
+        ("clip_gradients", 0, "clip_gradients is 0: every gradient becomes 0, and nothing will learn"),
+        ("test_iter", None, "test_interval is given without test_iter: nothing is ever tested"),
+        ("test_iter", 0, "test_iter is 0: a test of no batches shows nothing"),
         ("stepsize", 500, "stepsize 500 is not below max_iter 100: the rate never changes"),
         ("max_iter", None, "max_iter is missing or 0: nothing will be trained"),
         ("display", None, "display is missing or 0: the loss is never shown"),
         ("test_interval", 1000, "test_interval 1000 is above max_iter 100: what was learned is never tested"),
         ("power", 0.5, "power has no effect under the step policy"),
         ("rms_decay", 0.5, "rms_decay has no effect on "),
-        ("snapshot_prefix", '"none/snap"', "the folder of snapshot_prefix, 'none', is not there"),
     ],
 )
 def test_what_of_a_solver_trains_badly(run, name, value, message):
     replaced(name, value)
     assert any(message in warning for warning in warnings()), warnings()
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("snapshot_prefix", '"none/snap"', "the folder of snapshot_prefix, 'none', is not there"),
+        ("net", '"tran.prototxt"', "the net 'tran.prototxt' is not there"),
+        ("weights", '"a.caffemodel"', "the weights 'a.caffemodel' are not there"),
+    ],
+)
+def test_what_a_solver_names_and_is_not_there(run, name, value, message):
+    replaced(name, value)
+    (error,) = check("solver.prototxt").errors
+    line = next(
+        i for i, text in enumerate(Path("solver.prototxt").read_text().splitlines(), 1) if text.startswith(name)
+    )
+    assert str(error).startswith(f"solver.prototxt:{line}:1: {message}\n")
 
 
 def test_no_snapshot_is_ever_written(run):
