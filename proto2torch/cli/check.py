@@ -21,6 +21,7 @@ _OF_THE_GPU = "The memory to train with, where it is not that of this machine's 
 @click.command(short_help="Every problem in nets and solvers at once; nothing is run.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…", type=options.FILE)
 @options.layers
+@options.fork
 @options.python_layers
 @click.option("--gpu-memory", metavar="GB", type=click.FloatRange(min=0, min_open=True), help=_OF_THE_GPU)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one object a finding.")

@@ -25,10 +25,59 @@ def gpu(command: F) -> F:
     return click.option("--gpu", metavar="ID", help="The CUDA device to run on: 0, 1, … or all.")(command)
 
 
+def fork(command: F) -> F:
+    """`--fork segnet`, which holds for every net that the command reads."""
+
+    def remember(ctx: click.Context, _: click.Parameter, name: str) -> None:
+        if name and not ctx.resilient_parsing:
+            from proto2torch.layers.variants import check_fork
+            from proto2torch.prototxt.dialect import written_for
+
+            check_fork(name)
+            ctx.with_resource(written_for(name))
+
+    text = "The fork of Caffe that the net is written for, where its layers do not tell: segnet, pspnet, ssd …"
+    return click.option("--fork", metavar="NAME", default="", expose_value=False, callback=remember, help=text)(command)
+
+
 def state(command: F) -> F:
-    """`--level N --stage a,b`, the rest of Caffe's NetState beside the phase."""
+    """`--level N --stage a,b`, the rest of Caffe's NetState beside the phase; and `--fork`."""
+    command = fork(command)
     command = click.option("--stage", metavar="A,B", default="", help="Stages of the net's state, by commas.")(command)
     return click.option("--level", metavar="N", type=int, help="Level of the net's state.")(command)
+
+
+def memory_format(command: F) -> F:
+    """`--memory-format channels_last|contiguous`, which holds for every net that the command reads."""
+
+    def remember(ctx: click.Context, _: click.Parameter, name: str) -> None:
+        if not ctx.resilient_parsing:
+            from proto2torch.prototxt.style import written_as
+
+            ctx.with_resource(written_as(memory_format="" if name == "auto" else name))
+
+    return click.option(
+        "--memory-format",
+        type=click.Choice(["auto", "channels_last", "contiguous"]),
+        default="auto",
+        show_default=True,
+        expose_value=False,
+        callback=remember,
+        help="How planes lie in memory; auto decides by the net's layers, as `show` says.",
+    )(command)
+
+
+def plain(command: F) -> F:
+    """`--plain`, which holds for every net that the command reads."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            from proto2torch.prototxt.style import written_as
+
+            ctx.with_resource(written_as(plain=True))
+
+    text = "Stock torch throughout, where a faster module of ours would stand."
+    return click.option("--plain", is_flag=True, expose_value=False, callback=remember, help=text)(command)
 
 
 def strict(command: F) -> F:

@@ -38,7 +38,7 @@ def lower(
     `input_shapes` replaces those of the net's inputs, by blob name.
     Raises what is wrong with the net: one NetError, or all of them as Problems.
     """
-    lowering = _Lowering(phase, registry, data_shapes, input_shapes or {}, net.fork)
+    lowering = _Lowering(phase, registry, data_shapes, input_shapes or {}, net)
     lowering.taken.update(top for definition in net.layers for top in definition.message.top)
     for definition in net.layers:
         lowering.layer(definition)
@@ -67,7 +67,7 @@ def with_splits(
     try:
         return splits.insert(selected, whole)
     except Proto2TorchError as error:
-        lowering = _Lowering(phase, registry, data_shapes, {}, selected.fork)
+        lowering = _Lowering(phase, registry, data_shapes, {}, selected)
         for definition in selected.layers:
             lowering.layer(definition)
         raise_problems([*getattr(error, "problems", [error]), *lowering.problems])
@@ -81,10 +81,10 @@ class _Lowering:
         registry: Mapping[str, Any],
         data_shapes: DataShapes,
         input_shapes: Mapping[str, Shape],
-        fork: str,
+        net: NetDefinition,
     ) -> None:
         self.phase, self.registry, self.data_shapes, self.input_shapes = phase, registry, data_shapes, input_shapes
-        self.fork = fork
+        self.fork, self.told = net.fork, net.told
         self.problems: list[Proto2TorchError] = []
         self.notes: list[str] = []
         self.nodes: list[Node] = []
@@ -124,7 +124,7 @@ class _Lowering:
                 where=definition.where("type"),
                 hint=did_you_mean(definition.type, self.registry),
             )
-        cls = cls.chosen(definition, self.fork)
+        cls = cls.chosen(definition, self.told.get(definition.name, self.fork))
         raise_problems(forks.refused(definition.message, definition.where, {*cls.fork_fields, cls.param}))
         self.notes += _unread(definition, cls)
         op = cls(definition, self.phase)
@@ -193,8 +193,8 @@ class _Lowering:
         ]
         if net.force_backward:
             nodes = [_trained(node) for node in nodes]
-        memory_format = net.memory_format or layout.memory_format(nodes)
-        nodes = [replace(node, memory_format=memory_format, plain=net.plain) for node in _pin(nodes)]
+        memory_format = net.style.memory_format or layout.memory_format(nodes)
+        nodes = [replace(node, memory_format=memory_format, plain=net.style.plain) for node in _pin(nodes)]
         last = [v for v in self.blobs.values() if v is not None and v not in self.read]
         outputs = sorted(last, key=lambda v: v.blob.encode())
         inputs = [v for n in nodes if n.op.data or n.type == "Input" for v in n.outputs]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from proto2torch.errors import UnsupportedError
-from proto2torch.layers.base import Layer
+from proto2torch.errors import UnsupportedError, UsageError, did_you_mean
+from proto2torch.layers.base import REGISTRY, Layer
+from proto2torch.prototxt import schema
 from proto2torch.prototxt.document import LayerDefinition
 
 
@@ -29,6 +30,11 @@ class Variants(Layer):
             variant.type = cls.type
 
     @classmethod
+    def is_open(cls, message: Any, fork: str) -> bool:
+        """Whether nothing says which variant a layer means."""
+        return cls.otherwise is None and not any(fork in v.forks or v.evidence(message) for v in cls.variants)
+
+    @classmethod
     def chosen(cls, definition: LayerDefinition, fork: str) -> type[Layer]:
         """The variant that a layer means.
 
@@ -48,6 +54,19 @@ class Variants(Layer):
             where=definition.where("type"),
             hint=f"{names} says which (fork= in Python)",
         )
+
+
+def check_fork(fork: str) -> None:
+    """Refuse the name of a fork that nothing is known of.
+
+    Raises UsageError.
+    """
+    if not fork:
+        return
+    known = {*schema.fork_names(), *(name for layer in REGISTRY.values() for name in layer.forks)}
+    if fork not in known:
+        hint = did_you_mean(fork, known) or f"the forks are {', '.join(sorted(known))}"
+        raise UsageError(f"there is no fork of this name. Received: fork {fork!r}", hint=hint)
 
 
 def _forks(variant: type[Layer]) -> str:

@@ -107,7 +107,8 @@ def _layers(net: Net, inputs: dict[str, Tensor], clock: _Clock, iterations: int)
 def alone(definition: LayerDefinition, given: dict[str, Tensor], net: Net) -> Net:
     """A net of one layer, its bottoms the net's inputs, with the weights that fillers give."""
     layers = [_input(name, value) for name, value in given.items()]
-    one = NetDefinition("alone", (*layers, definition), source=definition.source)
+    whole = net.selected
+    one = NetDefinition("alone", (*layers, definition), source=definition.source, fork=whole.fork, told=whole.told)
     allowed = definition.type == "Python"  # as `net` runs it
     return load_definition(one, phase=net.phase, device=net.device, allow_python_layers=allowed)
 

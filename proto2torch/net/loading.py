@@ -11,8 +11,11 @@ import torch
 from proto2torch import python_layers
 from proto2torch.errors import DeviceError, UsageError
 from proto2torch.layers import REGISTRY
+from proto2torch.layers.variants import check_fork
 from proto2torch.net.net import Net
+from proto2torch.net.telling import told_by_weights
 from proto2torch.prototxt import filters
+from proto2torch.prototxt.dialect import written_for
 from proto2torch.prototxt.document import NetDefinition
 from proto2torch.prototxt.read import read_net
 from proto2torch.weights.random import Stream
@@ -59,8 +62,13 @@ def load(
     """
     if (path is None) == (text is None):
         raise UsageError(f"takes a path or a text. Received: {'neither' if path is None else 'both'}")
+    check_fork(fork)
+    with written_for(fork):
+        definition = read_net(None if path is None else os.fspath(path), text=text)
+    if weights is not None:
+        definition = told_by_weights(definition, os.fspath(weights))
     net = load_definition(
-        read_net(None if path is None else os.fspath(path), text=text, fork=fork),
+        definition,
         phase=phase,
         level=level,
         stages=stages,

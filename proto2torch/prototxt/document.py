@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from proto2torch.errors import Where
+from proto2torch.prototxt.style import Style, said
 
 
 class Source:
@@ -117,11 +119,11 @@ class NetDefinition:
     notes: tuple[str, ...] = ()
     """What an upgrade changed or dropped, for the user to read."""
     fork: str = ""
-    """The fork of Caffe that it is written for, where the user has said so."""
-    memory_format: str = ""
-    """How its planes shall lie in memory, channels_last or contiguous, where the user has said so."""
-    plain: bool = False
-    """Whether its code shall be stock torch where there is something faster of our own."""
+    """The fork of Caffe that it is written for, where the user says so."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """The fork of single layers, by name, that its weights give away."""
+    style: Style = field(default_factory=said)
+    """How its source shall be written."""
 
     @property
     def path(self) -> str | None:

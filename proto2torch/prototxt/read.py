@@ -12,30 +12,27 @@ from proto2torch.prototxt.document import Document, NetDefinition
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_net(
-    path: str | None = None, *, text: str | None = None, weights: bool = False, fork: str = ""
-) -> NetDefinition:
+def read_net(path: str | None = None, *, text: str | None = None, weights: bool = False) -> NetDefinition:
     """The net of a file, or of `text`, in the newest format.
 
     Whether the file is text or a binary NetParameter, its content decides. The blobs of a text are kept: they are
     initial values. Those of a binary file, a .caffemodel say, are left out, with a note, unless `weights` is true.
-    `fork` is the fork of Caffe that the net is written for, where its layers alone do not tell.
 
     Raises:
         PrototxtError: the file cannot be read, or is no net. NetError: it is one that Caffe refuses.
         TypeError: neither a path nor a text is given.
     """
     if text is not None:
-        return replace(upgrade.net(prototxt.parse(text, "NetParameter", path)), fork=fork)
+        return upgrade.net(prototxt.parse(text, "NetParameter", path))
     if path is None:
         raise TypeError("read_net takes a path or text=. Received: neither")
     data = prototxt.load(path)
     document = _binary(data, path) if binary.is_binary(data) else None
     if document is None:
-        return replace(upgrade.net(prototxt.decode(data, "NetParameter", path)), fork=fork)
+        return upgrade.net(prototxt.decode(data, "NetParameter", path))
     del data
     small = document if weights else binary.without_weights(document)
-    net = replace(upgrade.net(small), fork=fork)
+    net = upgrade.net(small)
     if small is document:
         return net
     return replace(net, notes=(f"{path}: the weights in this binary net are left out", *net.notes))

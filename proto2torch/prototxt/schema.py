@@ -33,6 +33,11 @@ def forks(scope: str, name: str) -> tuple[str, ...]:
     return _forks().get(scope, {}).get(name, ())
 
 
+def fork_names() -> frozenset[str]:
+    """The names of all forks that have a field or a value of their own."""
+    return frozenset(fork for names in _forks().values() for forks in names.values() for fork in forks)
+
+
 @cache
 def _forks() -> dict[str, dict[str, tuple[str, ...]]]:
     """The forks by message or enum, and by name."""

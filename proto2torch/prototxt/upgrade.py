@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from proto2torch.errors import PrototxtError, SolverError, raise_problems
-from proto2torch.prototxt import forks, schema
+from proto2torch.prototxt import dialect, forks, schema
 from proto2torch.prototxt.document import Document, LayerDefinition, Mark, NetDefinition
 from proto2torch.prototxt.upgrades import fields, inputs, v0, v1
 from proto2torch.prototxt.upgrades.report import Draft, Report, enum_names
@@ -54,6 +54,7 @@ def net(document: Document) -> NetDefinition:
         state=message.state if message.HasField("state") else None,
         source=document.source,
         notes=tuple(report.notes),
+        fork=dialect.said(),
     )
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from proto2torch.errors import RunError, Where
+from proto2torch.layers.variants import check_fork
+from proto2torch.prototxt.dialect import written_for
 from proto2torch.prototxt.read import read_solver
 from proto2torch.prototxt.replace import parse as parse_replacement
 from proto2torch.prototxt.text import dump
@@ -64,6 +66,7 @@ class Solver:
         callbacks: Iterable[Callback] = (),
         watch: bool = True,
         on_full_disk: str = "stop",
+        fork: str = "",
     ) -> None:
         """Read the solver and build its nets.
 
@@ -83,11 +86,13 @@ class Solver:
             callbacks: told of the training: `Keep`, `Best`, `Patience` of `training.retention`, or your own.
             watch: whether a loss or a gradient that is not finite ends the training with a RunError.
             on_full_disk: "stop" where a snapshot that cannot be written ends the training, "go-on" where it is logged.
+            fork: the fork of Caffe that the nets are written for, where their layers do not tell, as in `load`.
 
         Raises:
             SolverError: what is wrong with the solver; NetError, DataError, WeightsError for what it names.
             DeviceError: `device` is not there.
         """
+        check_fork(fork)
         if on_full_disk not in ON_FULL_DISK:
             raise ValueError(f"on_full_disk must be one of {', '.join(ON_FULL_DISK)}. Received: {on_full_disk!r}")
         self.log = log or Log()
@@ -101,19 +106,20 @@ class Solver:
         if d.random_seed is not None:
             torch.manual_seed(d.random_seed)
         start = nets.weight_files(weights, d)
-        self._nets = nets.build(
-            d,
-            device=self.device,
-            weights=start,
-            level=level,
-            stages=stages,
-            allow_python_layers=allow_python_layers,
-            data=data,
-            test_data=test_data,
-            replaced=dict(parse_replacement(f"{old}={new}") for old, new in (replace or {}).items()),
-            strict=strict,
-            log=self.log,
-        )
+        with written_for(fork):
+            self._nets = nets.build(
+                d,
+                device=self.device,
+                weights=start,
+                level=level,
+                stages=stages,
+                allow_python_layers=allow_python_layers,
+                data=data,
+                test_data=test_data,
+                replaced=dict(parse_replacement(f"{old}={new}") for old, new in (replace or {}).items()),
+                strict=strict,
+                log=self.log,
+            )
         self.net, self.test_nets = self._nets.train, self._nets.tests
         self.iter = 0
         self.outputs: dict[str, Tensor] = {}

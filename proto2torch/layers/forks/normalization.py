@@ -23,6 +23,7 @@ class SegNetBN(Layer, param="bn_param"):
     """
 
     differs = "It keeps no running statistics. The gradient of its blobs is overwritten, not accumulated."
+    stored_blobs = 2
     forks = ("segnet",)
     fork_fields = understood("bn_param", "bn_mode", "scale_filler", "shift_filler")
     tops_allowed = (1, 3)
@@ -64,6 +65,7 @@ class PSPNetBN(Layer, param="bn_param"):
         "TEST: nn.BatchNorm2d, and its gradient; the fork's is that of a batch. TRAIN: a class of its own, for the "
         "momentum is 1 - torch's, and the running variance is the biased one."
     )
+    stored_blobs = 4
     forks = ("pspnet", "yjxiong", "windows")
     fork_fields = understood("bn_param", "slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
 
@@ -124,6 +126,7 @@ class SSDNormalize(Layer, param="norm_param"):
         "F.normalize bounds the norm, where eps is added under the root. With a scale a channel the gradient is the "
         "fork's. At a scale of 0 the fork divides 0 by 0 for the scale's gradient; here it is the derivative."
     )
+    stored_blobs = 1
     forks = ("ssd", "refinedet", "mobilenet-ssd", "yolo", "nvidia", "intel", "synopsys")
     fork_fields = understood("norm_param", "across_spatial", "scale_filler", "channel_shared", "eps")
 
@@ -158,6 +161,7 @@ class WindowsNormalize(Layer, param="normalize_param"):
     1e-6 (L1). A second top holds n, and gives a gradient with bp_norm only."""
 
     differs = "F.normalize bounds the norm, where 1e-6 is added. A bottom of 2 axes makes a top of 4."
+    stored_blobs = 0
     forks = ("windows",)
     fork_fields = understood("normalize_param", "normalize_type", "fix_gradient", "bp_norm")
     tops_allowed = (1, 2)
