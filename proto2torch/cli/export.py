@@ -43,6 +43,8 @@ _WEIGHTS_ALONE = ("safetensors", "caffemodel", "h5")
 @click.option("--shapes", "commented", is_flag=True, help="With --format prototxt: the shapes of tops, as comments.")
 @options.shapes
 @options.state
+@options.plain
+@options.memory_format
 @options.layers
 @options.python_layers
 @options.strict

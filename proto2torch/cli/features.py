@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @images.transform
 @options.gpu
 @options.state
+@options.memory_format
 @options.layers
 @options.precision
 @options.python_layers

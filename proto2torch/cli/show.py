@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
 @options.shapes
 @options.state
+@options.memory_format
 @options.layers
 @options.python_layers
 @click.option("--rule", metavar="TYPE", default="SGD", show_default=True, help="The solver type that would train it.")
@@ -37,8 +38,9 @@ def show(
 
     Multiply-adds are the products of filters and matrices in one forward of the whole batch: of Convolution,
     Deconvolution, InnerProduct, LSTM and RNN. Activations are the blobs in float32, one in place of another once.
-    With --phase TRAIN the memory of a training step follows. A database need not be there where the net's own fields
-    say how large a batch is.
+    The memory format is how planes lie in memory when the net runs: channels_last where that is faster. With --phase
+    TRAIN the memory of a training step follows. A database need not be there where the net's own fields say how large
+    a batch is.
 
     \b
     Example:

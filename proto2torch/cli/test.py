@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )
 @options.gpu
 @options.state
+@options.memory_format
 @options.layers
 @options.precision
 @options.python_layers

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
 @options.gpu
 @options.state
+@options.memory_format
 @options.layers
 @options.precision
 @options.python_layers

@@ -28,6 +28,7 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="Replace a field of the solver.")
 @click.option("--max-iter", metavar="N", type=click.IntRange(min=0), help="Short for --set max_iter=N.")
 @options.state
+@options.memory_format
 @options.layers
 @click.option("--sigint-effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup-effect", type=EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")

@@ -39,7 +39,8 @@ class LRN(Layer, type="LRN", param="lrn_param"):
         p = self.p
         if p.norm_region == _ACROSS:
             values = call("", p.local_size, alpha=p.alpha, beta=unless(0.75, p.beta), k=unless(1, p.k))
-            function = "across_channels_lrn" if p.alpha >= 0 and p.k > 0 else "F.local_response_norm"
-            return Code(f"{function}({{0}}, {values[1:-1]})")
+            if node.plain or p.alpha < 0 or p.k <= 0:  # ours takes a logarithm of what then may not be positive
+                return Code("{me}({0})", f"nn.LocalResponseNorm{values}")
+            return Code(f"across_channels_lrn({{0}}, {values[1:-1]})")
         size = f"{p.local_size}, {call('', p.alpha, p.beta)[1:-1]}"
         return Code(f"within_channel_lrn({{0}}, {size})")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from proto2torch.net.loading import load_definition
 from proto2torch.prototxt.read import read_net
+from proto2torch.prototxt.style import written_as
 
 CONVOLVED = """
 layer { name: "in" type: "Input" top: "data" top: "scalars"
@@ -35,7 +34,8 @@ layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
 
 def built(text: str, memory_format: str = "", phase: str = "TEST"):
     torch.manual_seed(0)
-    return load_definition(replace(read_net(text=text), memory_format=memory_format), phase=phase)
+    with written_as(memory_format=memory_format):
+        return load_definition(read_net(text=text), phase=phase)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,20 @@ def test_values_and_gradients_are_the_same():
     assert results[1]["norm"].is_contiguous()
     for name, value in results[0].items():
         assert (value - results[1][name]).norm() <= 1e-6 * value.norm(), name
+
+
+def test_plain_source_is_stock_torch():
+    with written_as(plain=True):
+        net = load_definition(read_net(text=CONVOLVED))
+    assert "self.norm = nn.LocalResponseNorm(3, alpha=0.5)" in net.source
+    assert net.source.count("class ") == 1
+    ours = built(CONVOLVED)
+    ours.load_weights({name: [b.data.numpy() for b in blobs] for name, blobs in net.params.items()})
+    given = {"data": torch.rand(2, 3, 9, 8), "scalars": torch.rand(2, 5, 1, 1)}
+    expected = net(**given)["sum"]
+    assert (ours(**given)["sum"] - expected).norm() <= 1e-6 * expected.norm()
+
+
+@pytest.mark.parametrize("param", ["alpha: -0.5", "k: -2", "alpha: 0.5 k: 0"])
+def test_a_sum_that_may_not_be_positive_takes_no_logarithm(param):
+    assert "nn.LocalResponseNorm" in built(CONVOLVED.replace("alpha: 0.5", param)).source
