@@ -16,7 +16,7 @@ from proto2torch.view.sheet import Panel
 
 Array = NDArray[np.float32]
 
-_TARGET, _MOST = 640, 10
+_TARGET, _MOST = 520, 8
 _BY_ITSELF = 4  # blobs where none are asked for
 _COLOURS = 3
 
