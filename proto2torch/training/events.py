@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, overload
 
 from proto2torch.training.log import Figure
 
@@ -93,21 +93,38 @@ def plain(event: Event) -> dict[str, Any]:
     }
 
 
-@dataclass
-class History:
-    """Every display and every test of a training, in order."""
+class History(Sequence[Event]):
+    """Every display and every test of a training, in the order in which they came."""
 
-    displays: list[Displayed] = field(default_factory=list)
-    tests: list[Tested] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._events: list[Event] = []
 
     def add(self, event: Event) -> None:
-        if isinstance(event, Tested):
-            self.tests.append(event)
-        else:
-            self.displays.append(event)
+        self._events.append(event)
+
+    @property
+    def displays(self) -> list[Displayed]:
+        """The displays alone."""
+        return [event for event in self._events if isinstance(event, Displayed)]
+
+    @property
+    def tests(self) -> list[Tested]:
+        """The tests alone, one for each net of each test."""
+        return [event for event in self._events if isinstance(event, Tested)]
+
+    @overload
+    def __getitem__(self, at: int) -> Event: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Event]: ...
+
+    def __getitem__(self, at: int | slice) -> Event | Sequence[Event]:
+        return self._events[at]
+
+    def __len__(self) -> int:
+        return len(self._events)
 
     def series(self, name: str, net: str = "train") -> list[tuple[int, float]]:
         """(iteration, value) of one figure: `series("lr")`, `series("accuracy", "test0")`."""
-        events: Sequence[Event] = self.displays if net == "train" else self.tests
-        found = ((e.iteration, dict(e.figures()).get(name)) for e in events if e.net == net)
+        found = ((e.iteration, dict(e.figures()).get(name)) for e in self._events if e.net == net)
         return [(iteration, value) for iteration, value in found if value is not None]
