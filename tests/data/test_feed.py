@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import threading
@@ -59,7 +58,6 @@ def test_another_seed_from_the_same_place(tmp_path: Path) -> None:
 
 def test_the_thread_starts_with_the_first_batch_and_ends_with_the_feed(tmp_path: Path) -> None:
     opened = feed(tmp_path)
-    gc.collect()  # feeds that earlier tests dropped
     assert running() == 0
     opened.next()
     assert running() == 1
@@ -74,7 +72,6 @@ def test_a_feed_that_is_dropped_closes_itself(tmp_path: Path) -> None:
     opened = feed(tmp_path)
     opened.next()
     del opened
-    gc.collect()
     assert running() == 0
     assert not mapped(tmp_path)
 

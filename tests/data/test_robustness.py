@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import struct
@@ -15,11 +16,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+import proto2torch as p2t
 from proto2torch import data
 from proto2torch.prototxt.schema import new
 from proto2torch.weights import wire
 
-from .records import GOLDEN, data_layer, datum, pictures, write_lmdb
+from .records import GOLDEN, data_layer, datum, mapped, pictures, write_lmdb
 
 CUT = """
 import os, sys
@@ -52,18 +54,110 @@ def test_an_lmdb_cut_at_every_page_kills_nothing(tmp_path: Path, source: Path) -
     assert refused >= size // 4096 and read == 0
 
 
+FLIP = """
+import os, random, sys
+from proto2torch.data.inspect import summary
+from proto2torch.data.records import open_records
+from proto2torch.errors import DataError
+path, draw = os.path.join(sys.argv[1], "data.mdb"), random.Random(0)
+with open(path, "rb") as file:
+    whole = file.read()
+refused = read = 0
+for page in range(0, len(whole), 4096):
+    for place in [*range(16), *(draw.randrange(16, 64) for _ in range(6)), *(draw.randrange(4096) for _ in range(6))]:
+        with open(path, "r+b") as file:
+            file.seek(page + place)
+            file.write(bytes([whole[page + place] ^ 1 << draw.randrange(8)]))
+        try:
+            records = open_records(sys.argv[1], "lmdb")
+            keys = records.keys()
+            sum(len(bytes(value)) for _, value in records.take(0, len(keys) + 1))
+            sum(len(bytes(records.get(key) or b"")) for key in keys[:: max(1, len(keys) // 8)])
+            records.close()
+            read += 1
+        except DataError as error:
+            refused += 1
+            assert sys.argv[1] in str(error), error
+        with open(path, "r+b") as file:
+            file.seek(page + place)
+            file.write(whole[page + place : page + place + 1])
+print(refused, read)
+"""
+
+
+@pytest.mark.parametrize("sizes", [[30] * 400, [9000] * 20], ids=["small values", "long values"])
+def test_an_lmdb_with_bits_flipped_in_every_page_kills_nothing(tmp_path: Path, sizes: list[int]) -> None:
+    folder = write_lmdb(tmp_path / "db", [bytes([n % 251]) * size for n, size in enumerate(sizes)])
+    pages = os.path.getsize(tmp_path / "db" / "data.mdb") // 4096
+    done = subprocess.run([sys.executable, "-c", FLIP, folder], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    refused, read = map(int, done.stdout.split())
+    assert refused + read == pages * 28 and refused > 20 and read > 20
+
+
 def test_a_thousand_nets_leave_no_file_and_no_thread(tmp_path: Path) -> None:
     write_lmdb(tmp_path / "db", [datum(image) for image in pictures(3)])
-    definition = data_layer(tmp_path, batch=1)
-    data.open(definition, "TEST").close()
-    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0, threading.active_count()
-    for number in range(1000):
-        feed = data.open(definition, "TEST")
-        if number % 10 == 0:
-            feed.next()
-        feed.close()
-    after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0, threading.active_count()
-    assert after == before
+    data_layer(tmp_path, batch=1)
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        path.read_text()
+        + 'layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" pooling_param { kernel_size: 2 } }'
+    )
+    p2t.load(path)().popitem()
+    before = held()
+    gc.disable()  # what is dropped must close at once, not at the collector's leisure
+    try:
+        for number in range(1000):
+            net = p2t.load(path)
+            if number % 10 == 0:
+                net()
+            if number % 2:
+                net.close()
+        del net
+        assert held() == before
+    finally:
+        gc.enable()
+
+
+def held() -> tuple[int, int]:
+    """How many files this process has open (and maps), and how many threads."""
+    if not os.path.isdir("/proc/self/fd"):
+        return 0, threading.active_count()
+    maps = Path("/proc/self/maps").read_text()
+    return len(os.listdir("/proc/self/fd")) + maps.count("data.mdb"), threading.active_count()
+
+
+def test_a_solver_that_is_dropped_closes_its_databases(tmp_path: Path) -> None:
+    write_lmdb(tmp_path / "db", [datum(image, n % 2) for n, image in enumerate(pictures(6))])
+    data_layer(tmp_path, batch=2)
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        path.read_text()
+        + 'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 } }'
+        + 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }'
+    )
+    solver_path = tmp_path / "solver.prototxt"
+    solver_path.write_text(
+        f'net: "{path}" base_lr: 0.1 lr_policy: "fixed" max_iter: 4 test_iter: 1 test_interval: 2 momentum: 0.9 '
+        "snapshot_after_train: false"
+    )
+
+    def solved() -> p2t.Solver:
+        solver = p2t.Solver(solver_path, device="cpu", log=lambda message: None)
+        solver.solve()
+        return solver
+
+    solved().close()  # the first one makes torch import more of itself, which leaves circles behind
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        solver = solved()
+        assert mapped(tmp_path)
+        del solver
+        assert held() == before and not mapped(tmp_path)
+    finally:
+        gc.enable()
 
 
 KILLED = """
@@ -94,23 +188,25 @@ def test_workers_that_are_killed_are_reported_and_the_next_ones_work(tmp_path: P
 
 MEMORY = """
 import sys
+import proto2torch as p2t
 from proto2torch import data
 from proto2torch.prototxt.read import read_net
 
-def own():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))
+def most():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
+before = most()
 feed = data.open(read_net(sys.argv[1]).layers[0], "TRAIN")
-for _ in range(4):
-    feed.next()
-before = most = own()
 for _ in range(int(sys.argv[2])):
     feed.next()
-    most = max(most, own())
 feed.close()
-print(most - before)
+print(most() - before)
 """
-"""How much memory of its own a process takes; the pages of a mapped file are the system's, which drops them at need."""
+"""How much more memory a process ever had, all of it: its own, and the pages of the database that it maps.
+
+The latter are the system's, which drops them at need; they count all the same where somebody looks at a process or
+limits a container.
+"""
 
 
 def sparse_lmdb(folder: Path, count: int, side: int) -> int:
@@ -161,7 +257,7 @@ def test_a_database_of_ten_gibibytes_takes_the_memory_of_a_small_one(tmp_path: P
         [sys.executable, "-c", MEMORY, str(tmp_path / "net.prototxt"), "100"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 50 << 10  # KiB
+    assert int(done.stdout) < (256 + 128) << 10  # KiB: what is read before pages are given back, and a record
 
 
 def test_a_net_read_again_and_again_is_the_same_in_forked_workers(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 from typing import Any
 
@@ -86,7 +85,6 @@ def test_lenet_behind_a_data_layer_starts_with_caffes_loss() -> None:
 
 
 def _first_batch(path: str, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    gc.collect()  # nets that earlier tests dropped: a process may open a database once only
     with lmdb.open(path, readonly=True, lock=False) as database, database.begin() as view:
         records = [
             schema.message_class("Datum").FromString(value)
