@@ -39,6 +39,7 @@ def program(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[s
     """
     made, free = _exported(module, inputs, returns)
     _split_unsqueeze(made.model)
+    _count_inside(made.model)
     return made, free
 
 
@@ -121,10 +122,15 @@ def _operators(module: nn.Module) -> Iterator[None]:
 
 
 def _lrn(x: Tensor, size: int, alpha: float = 1, beta: float = 0.75, k: float = 1) -> Tensor:
+    attributes = {"size": size, "alpha": float(alpha), "beta": float(beta), "bias": float(k)}
+    return _operator("LRN", x, attributes, x.shape)
+
+
+def _operator(kind: str, x: Tensor, attributes: dict[str, Any], shape: Sequence[Any]) -> Tensor:
+    """ONNX's operator of that name, as it has been since version 13 of the operators."""
     import torch
 
-    attributes: dict[str, Any] = {"size": size, "alpha": float(alpha), "beta": float(beta), "bias": float(k)}
-    result: Tensor = torch.onnx.ops.symbolic("LRN", (x,), attributes, dtype=x.dtype, shape=x.shape, version=13)
+    result: Tensor = torch.onnx.ops.symbolic(kind, (x,), attributes, dtype=x.dtype, shape=shape, version=13)
     return result
 
 
@@ -137,7 +143,8 @@ _OPERATORS: dict[str, Callable[..., Any]] = {"across_channels_lrn": _lrn, "top_i
 
 
 class _Functional:
-    """torch.nn.functional, with a divisor_override that torch's exporter does not drop."""
+    """torch.nn.functional, less what torch's exporter gets wrong: it drops divisor_override, and writes the mean of a
+    plane as a Gather of computed indices where planes lie channels_last."""
 
     def __init__(self, functional: Any) -> None:
         self._functional = functional
@@ -151,6 +158,21 @@ class _Functional:
             return mean
         height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
         return mean * (height * width / divisor_override)
+
+    def adaptive_avg_pool2d(self, x: Tensor, size: Any) -> Tensor:
+        if size != 1:
+            pooled: Tensor = self._functional.adaptive_avg_pool2d(x, size)
+            return pooled
+        return _operator("GlobalAveragePool", x, {}, (*x.shape[:2], 1, 1))
+
+
+def _count_inside(model: Any) -> None:
+    """Divide averages without padding by what lies inside: the same number, for which OpenCV 5 needs to be told."""
+    import onnx_ir as ir
+
+    for node in model.graph:
+        if node.op_type == "AveragePool" and not any(node.attributes.get_ints("pads", [])):
+            node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 0)
 
 
 def _split_unsqueeze(model: Any) -> None:
