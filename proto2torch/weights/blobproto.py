@@ -81,7 +81,7 @@ def decode(data: memoryview, start: int, end: int) -> StoredBlob:
             part, position = wire.numbers(data, field, dtype, end, name)
             values.setdefault(name, []).append(part)
         elif field.number in _LEGACY:
-            legacy[field.number] = field.signed(_LEGACY[field.number])
+            legacy[field.number] = field.signed32(_LEGACY[field.number])
         elif field.number == _SHAPE:
             field.expect(wire.BYTES, "shape")
             shape += _dims(data, field.start, field.end)
@@ -94,10 +94,10 @@ def decode(data: memoryview, start: int, end: int) -> StoredBlob:
     _check(extents, 0 if content is None else content.size, "data", start)
     if content is None:
         content = np.empty(0, np.float32)
-    if change is not None:
+    if change is not None and change.size:
         _check(extents, change.size, "diff", start)
-        change = change.reshape(extents)
-    return StoredBlob(content.reshape(extents), bool(legacy), change)
+        return StoredBlob(content.reshape(extents), bool(legacy), change.reshape(extents))
+    return StoredBlob(content.reshape(extents), bool(legacy))
 
 
 def encode(array: Array, diff: Array | None = None, legacy: bool = False) -> list[Chunk]:
@@ -156,10 +156,11 @@ def _check(extents: tuple[int, ...], count: int, what: str, start: int) -> None:
 
 
 def _first(values: dict[str, Array], double: str, single: str, otherwise: Callable[[], Array | None]) -> Array | None:
-    """Caffe's choice: doubles where there are any, else floats; float32 either way."""
-    if double in values and values[double].size:
-        return _narrow(values[double])
-    return values[single] if single in values else otherwise()
+    """Caffe's choice: doubles where there are any, else floats; float32 either way. Empty fields do not count."""
+    given = {name: array for name, array in values.items() if array.size}
+    if double in given:
+        return _narrow(given[double])
+    return given[single] if single in given else otherwise()
 
 
 def _raw(data: memoryview, fields: dict[int, wire.Field], type_number: int, number: int) -> Array | None:

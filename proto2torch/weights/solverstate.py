@@ -84,7 +84,7 @@ def _decode(data: memoryview, path: str) -> SolverState:
     history: list[Array] = []
     for field in wire.fields(data, 0, len(data)):
         if field.number == _ITER:
-            iteration = field.signed("iter")
+            iteration = field.signed32("iter")
         elif field.number == _LEARNED_NET:
             field.expect(wire.BYTES, "learned_net")
             learned_net = os.fsdecode(bytes(data[field.start : field.end]))
@@ -92,7 +92,7 @@ def _decode(data: memoryview, path: str) -> SolverState:
             field.expect(wire.BYTES, "history")
             history.append(blobproto.decode(data, field.start, field.end).array)
         elif field.number == _CURRENT_STEP:
-            step = field.signed("current_step")
+            step = field.signed32("current_step")
         elif field.number == checksum.FIELD and field.kind == wire.FIXED64:
             checksum.verify(data, field, path, SolverError)
     _check_count(iteration, "iter")

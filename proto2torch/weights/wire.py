@@ -55,6 +55,10 @@ class Field(NamedTuple):
         self.expect(VARINT, what)
         return self.value - 2**64 if self.value >= 2**63 else self.value
 
+    def signed32(self, what: str) -> int:
+        """The value of a VARINT field as an int32, whose higher bits protobuf drops."""
+        return (self.signed(what) + 2**31) % 2**32 - 2**31
+
 
 class _File(mmap.mmap):
     """A mapped file that can be read as well; both end with the last view of it."""
