@@ -12,6 +12,8 @@ COMMANDS = {
     "features": ("proto2torch.cli.features:features", "Activations of any blobs, from the net's data or from images."),
     "extract-features": ("proto2torch.cli.features:extract_features", "extract_features, with Caffe's own arguments."),
     "classify": ("proto2torch.cli.classify:classify", "The best classes of images."),
+    "detect": ("proto2torch.cli.detect:detect", "Objects in images: boxes of SSD, YOLO and Faster R-CNN nets."),
+    "segment": ("proto2torch.cli.detect:segment", "The label of each pixel of images."),
     "pixels": ("proto2torch.cli.classify:pixels", "What is done to an image between its file and the net."),
     "deploy": ("proto2torch.cli.deploy:deploy", "The deploy net of a train_val net."),
     "verify": ("proto2torch.cli.verify:verify", "Compare blobs with stored ones; name the first layer that differs."),
