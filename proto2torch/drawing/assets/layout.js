@@ -4,6 +4,7 @@ const net = JSON.parse(document.getElementById("net").textContent);
 const canvas = document.getElementById("canvas"), scene = document.getElementById("scene");
 const across = net.direction === "LR" || net.direction === "RL";
 const ROW = 36, HEAD = 24, PAD = 12, LONGEST = 44;
+const MANY = 1500; // boxes side by side in one block, which is more than dagre lays out in a second or two
 const opened = new Set();
 const state = { phase: "", chosen: null, hits: new Set() };
 
@@ -81,6 +82,24 @@ function tag(graph, arrow) {
   graph.setEdge(key, target, { label: "", arrow, some: false }, key);
 }
 
+// Boxes below, or beside, one another in the order of the file: what a layout of thousands of them comes to.
+function column(graph) {
+  const keys = graph.nodes(), backwards = net.direction === "BT" || net.direction === "RL";
+  const length = across ? "width" : "height", breadth = across ? "height" : "width";
+  const wide = Math.max(...keys.map((key) => graph.node(key)[breadth]));
+  let at = PAD;
+  for (const key of backwards ? keys.reverse() : keys) {
+    const node = graph.node(key), along = at + node[length] / 2, middle = PAD + wide / 2;
+    Object.assign(node, across ? { x: along, y: middle } : { x: middle, y: along });
+    at += node[length] + 40;
+  }
+  for (const edge of graph.edges()) {
+    const label = graph.edge(edge), ends = [graph.node(edge.v), graph.node(edge.w)].map(({ x, y }) => ({ x, y }));
+    Object.assign(label, { points: ends, x: (ends[0].x + ends[1].x) / 2, y: (ends[0].y + ends[1].y) / 2 });
+  }
+  graph.setGraph({ ...graph.graph(), [breadth]: wide + 2 * PAD, [length]: at });
+}
+
 // Each open block is laid out by itself, so that blocks never overlap and opening one costs little. An arrow that
 // crosses the border of a block goes through a port there: "in:b3" for what comes from box 3, "out:b5" of box 5.
 function layout(block) {
@@ -109,7 +128,8 @@ function layout(block) {
     const size = label ? { width: width(label, "10.5px system-ui, sans-serif") + 8, height: 14, labelpos: "c" } : {};
     graph.setEdge(source, target, { ...size, label, arrow, some: arrow.phases.length < net.phases.length }, String(arrow.source));
   }
-  dagre.layout(graph);
+  if (graph.nodeCount() > MANY) column(graph);
+  else dagre.layout(graph);
   const { width: w, height: h } = graph.graph();
   const title = block < 0 ? 0 : textSize("▾ " + net.blocks[block].title, net.blocks[block].about) + PAD;
   const shift = { x: Math.max(0, (title - w) / 2), y: block < 0 ? 0 : HEAD };
