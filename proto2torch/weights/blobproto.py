@@ -175,5 +175,5 @@ def _raw(data: memoryview, fields: dict[int, wire.Field], type_number: int, numb
 
 
 def _narrow(values: Array) -> Array:
-    with np.errstate(over="ignore"):  # beyond float32 is infinity, as in Caffe
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinity, as in Caffe
         return values.astype(np.float32, copy=False)
