@@ -41,6 +41,7 @@ def as_object(net: Net, rule: str = "SGD") -> dict[str, Any]:
         "net": net.name,
         "phase": net.phase,
         "batch": batch(net),
+        "memory_format": net.memory_format,
         "inputs": {value.blob: list(value.shape) for value in net.inputs},
         "outputs": {value.blob: list(value.shape) for value in net.outputs},
         "layers": [_object(row) for row in rows(net)],
@@ -111,6 +112,7 @@ def _summary(net: Net, sums: Totals) -> Iterator[str]:
     yield f"multiply-adds  {count(sums.multiply_adds)} a forward{each}"
     each = f", {size(round(sums.activation_bytes / items))} for each item" if items and items > 1 else ""
     yield f"activations    {size(sums.activation_bytes)}{each}"
+    yield f"memory format  {net.memory_format}"
 
 
 def _trains(net: Net) -> bool:

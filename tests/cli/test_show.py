@@ -73,6 +73,22 @@ def test_the_object_has_elements_and_bytes() -> None:
     )
 
 
+def test_the_memory_format_is_told() -> None:
+    """Chosen for a net of convolutions, or as the user says."""
+    for given, told in (((), "channels_last"), (("--memory-format", "contiguous"), "contiguous")):
+        assert f"memory format  {told}" in show(str(MNIST / "lenet.prototxt"), *given).stdout.splitlines()
+        done = show(str(MNIST / "lenet.prototxt"), *given, "--json")
+        assert json.loads(done.stdout)["memory_format"] == told
+
+
+def test_a_net_without_convolutions_is_contiguous(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }'
+    )
+    assert "memory format  contiguous" in show(str(tmp_path / "net.prototxt")).stdout
+
+
 def test_stages_choose_layers(tmp_path: Path) -> None:
     net = tmp_path / "net.prototxt"
     net.write_text(
