@@ -37,12 +37,10 @@ def convert_cifar10(folder: str, out: str, backend: str = LMDB) -> dict[str, int
 
 
 def _write(path: str, records: NDArray[np.uint8], backend: str) -> int:
-    progress = Progress(len(records))
-    with new_database(path, backend) as database:
+    with Progress(len(records)) as progress, new_database(path, backend) as database:
         for number, record in enumerate(records):
             database.put(b"%05d" % number, datum.write(record[1:].reshape(_SHAPE), int(record[0])))
             progress.step()
-    progress.end()
     return len(records)
 
 

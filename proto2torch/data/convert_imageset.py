@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -72,12 +71,12 @@ def convert_imageset(root: str, listed: str | Sequence[Listed], db: str, how: Im
     lines = image_list.read(listed) if isinstance(listed, str) else list(listed)
     if how.shuffle:
         lines = [lines[place] for place in Stream(how.seed).shuffle(len(lines)).tolist()]
-    done, size, progress = Converted(), None, Progress(len(lines))
-    with new_database(db, how.backend) as database:
+    done, size = Converted(), None
+    with Progress(len(lines)) as progress, new_database(db, how.backend) as database:
         for number, (line, record) in enumerate(ahead(partial(_record, root, how=how), lines, how.jobs)):
             progress.step()
             if isinstance(record, str):
-                left_out(done, record, how.skip_bad, Where(file=name, line=line.line if name else None))
+                left_out(done, progress, record, how.skip_bad, Where(file=name, line=line.line if name else None))
                 continue
             if how.check_size and not (how.encoded or how.encode_type):
                 size = size or record.size
@@ -86,7 +85,6 @@ def convert_imageset(root: str, listed: str | Sequence[Listed], db: str, how: Im
             done.count += 1
         if not done.count:
             raise DataError("none of its images could be read", where=Where(file=name))
-    progress.end()
     return done
 
 
@@ -158,12 +156,12 @@ def _same(kind: str, extension: str) -> bool:
     return kind == extension or (kind in _JPEG and extension in _JPEG)
 
 
-def left_out(done: Converted, reason: str, skip: bool, where: Where) -> None:
+def left_out(done: Converted, progress: Progress, reason: str, skip: bool, where: Where) -> None:
     """Note an image that cannot be used; without `skip` it is a DataError."""
     if not skip:
         raise DataError(reason, where=where, hint="--skip-bad leaves such images out")
     done.bad.append(reason)
-    print(f"left out: {reason}", file=sys.stderr)
+    progress.note(f"left out: {reason}")
 
 
 def _check(received: int, expected: int, line: Listed, name: str | None) -> None:

@@ -42,12 +42,10 @@ def convert_mnist(images: str, labels: str, db: str, backend: str = LMDB) -> int
         raise DataError(message, where=Where(file=labels))
     if not len(pixels):
         raise DataError("it holds no images", where=Where(file=images))
-    progress = Progress(len(pixels))
-    with new_database(db, backend) as database:
+    with Progress(len(pixels)) as progress, new_database(db, backend) as database:
         for index, (image, digit) in enumerate(zip(pixels, digits.tolist(), strict=True)):
             database.put(b"%08d" % index, datum.write(image[None], digit))
             progress.step()
-    progress.end()
     return len(pixels)
 
 

@@ -69,8 +69,8 @@ def summary(db: str) -> Summary:
             found.labels[datum.label] += 1
             progress.step()
     finally:
+        progress.end()
         records.close()
-    progress.end()
     return found
 
 
@@ -133,8 +133,8 @@ def copy(source: str, target: str, backend: str | None = None) -> int:
                 database.put(bytes(key), bytes(value))
                 progress.step()
     finally:
+        progress.end()
         records.close()
-    progress.end()
     return count
 
 

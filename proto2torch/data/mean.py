@@ -36,8 +36,8 @@ def mean(db: str, backend: str | None = None) -> NDArray[np.float32]:
             total += image
             progress.step()
     finally:
+        progress.end()
         records.close()
-    progress.end()
     assert total is not None  # an empty database is not opened
     result: NDArray[np.float32] = total / np.float32(count)
     return result

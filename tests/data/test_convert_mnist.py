@@ -78,7 +78,7 @@ def test_progress_on_a_terminal(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     convert_mnist(*paths, str(tmp_path / "db"))
     shown = capsys.readouterr().err
-    assert re.search(r"\r1500 of 1500 images, \d+ a second *\n$", shown)
+    assert re.search(r"\r\[#{24}\] 1500 of 1500 images, \d+ a second *\n$", shown)
 
 
 GOOD = struct.pack(">4I", 2051, 2, 1, 3) + b"abcdef", struct.pack(">2I", 2049, 2) + b"\1\2"

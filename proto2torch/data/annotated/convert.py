@@ -44,12 +44,12 @@ def convert_annotated(
     images = found.images
     if how.shuffle:
         images = [images[place] for place in Stream(how.seed).shuffle(len(images)).tolist()]
-    done, size, progress = Converted(), None, Progress(len(images))
-    with new_database(db, how.backend) as database:
+    done, size = Converted(), None
+    with Progress(len(images)) as progress, new_database(db, how.backend) as database:
         for number, (image, record) in enumerate(ahead(partial(_record, root, known, how), images, how.jobs)):
             progress.step()
             if isinstance(record, str):
-                left_out(done, record, how.skip_bad, image.where)
+                left_out(done, progress, record, how.skip_bad, image.where)
                 continue
             size = size or record.size
             if how.check_size and record.size != size:
@@ -58,7 +58,6 @@ def convert_annotated(
             done.count += 1
         if not done.count:
             raise DataError("none of its images could be read", where=Where(file=listed))
-    progress.end()
     if written:
         label_map.write(written, ((n, name, found.classes[name]) for name, n in known.labels.items()))
     return done, known, written
