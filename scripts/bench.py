@@ -14,6 +14,8 @@
     scripts/bench features  features of a CaffeNet's last blob, written, against the plain forward; at most 1/0.95
     scripts/bench data    batches out of databases: data_uint8, data_float, data_jpeg and data_lenet, as bench_data.py
                           says; at most 1/20, 1/5, 1/0.9 and 1.1
+    scripts/bench detection  SSD300's output layer against torchvision's batched_nms over the same boxes; at most 2.0
+    scripts/bench mobilenet_ssd  MobileNet-SSD against the net without its output layer and that layer; at most 1.05
 
 Each round of all but the two of memory times both sides, one after the other, in an order that alternates; the ratio is
 the median of the rounds' ratios. The first line says what machine it ran on; the processor's time tells more than the
@@ -36,6 +38,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import bench_data
+import bench_detection
 import bench_kernels
 import bench_memory
 import bench_rules
@@ -52,6 +55,7 @@ CAFFENET = ROOT.parent / "shared/zoo/BVLC+caffe/models/bvlc_reference_caffenet/t
 RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/ResNet-152-deploy.prototxt"
 TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77, "rules": 1.1}
 TARGETS |= {"weights": 1.2, "sealed": 2.0, "vgg16": 1.0, "weights_peak": 64, "features": 1.053}
+TARGETS |= {"detection": 2.0, "mobilenet_ssd": 1.05}
 TARGETS |= bench_data.TARGETS
 
 BATCHES, BATCH = 8, 64
@@ -227,6 +231,8 @@ BENCHES = {
     "sealed": lambda device: _plain(bench_weights.weights(device, seal=True), "numpy"),
     "vgg16": lambda device: _plain(bench_weights.vgg16(device), "PyTorch"),
     "features": lambda device: _plain(bench_weights.features(device), "PyTorch"),
+    "detection": lambda device: _plain(bench_detection.detection(device), "torchvision"),
+    "mobilenet_ssd": lambda device: _plain(bench_detection.mobilenet_ssd(device), "its parts"),
 }  # of time; memory is measured otherwise
 
 

@@ -42,6 +42,8 @@ def without_overlap(boxes, overlap, eta=1):
 def detections_of_class(boxes, scores, threshold, overlap, eta, top_k):
     """Rows (n, 5) of one class: score and box, falling."""
     likely = (scores > threshold).nonzero().flatten()
+    if top_k and top_k < len(likely):  # fewer to sort
+        likely = likely[scores[likely] >= scores[likely].topk(top_k).values[-1]]
     best = scores[likely].argsort(descending=True, stable=True)[:top_k]
     chosen = likely[best]
     chosen = chosen[without_overlap(boxes[chosen], overlap, eta)]
@@ -51,7 +53,7 @@ def detections_of_class(boxes, scores, threshold, overlap, eta, top_k):
 def detections_of_image(boxes, scores, background, keep, **options):
     """Rows (n, 6) of one image: label, score and box; by label, by falling score."""
     rows = []
-    for label, own in enumerate(scores.t()):
+    for label, own in enumerate(scores.t().contiguous()):
         if label != background:
             place = boxes[:, label % boxes.shape[1]]
             found = detections_of_class(place, own, **options)
