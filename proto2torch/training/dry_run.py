@@ -25,7 +25,8 @@ class Rehearsal:
 
 
 def rehearse(solver: Solver) -> Rehearsal:
-    """One train step, one batch of each test net, a snapshot into a temporary folder, a restore, one more step.
+    """A batch of each data layer, one train step, one batch of each test net, a snapshot into a temporary folder, a
+    restore, one more step.
 
     The weights are changed; nothing is written where the training would write, but that place is tried.
 
@@ -37,6 +38,9 @@ def rehearse(solver: Solver) -> Rehearsal:
         snapshot.check_writable(solver.prefix, d.document.where("snapshot_prefix"))
     if solver.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(solver.device)
+    for feed in [feed for net in (solver.net, *solver.test_nets) for feed in net.feeds.values()]:
+        feed.next()  # which takes no time beside a step, and shows what is wrong with the data
+    solver.log("dry run: a batch of each data layer")
     solver.update()
     solver.log(f"dry run: a train step, loss = {solver.loss.item():g}")
     for i, (net, source) in enumerate(zip(solver.test_nets, d.tests, strict=True)):
