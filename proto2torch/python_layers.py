@@ -6,6 +6,7 @@ Only a net that was loaded with `allow_python_layers=True` comes here.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sysconfig
 import traceback
@@ -38,6 +39,14 @@ class HostedPython(Python):
     """A Python layer that is allowed. One without bottoms is a data layer."""
 
     hosts: ClassVar[dict[int, PythonLayer]]
+
+    @classmethod
+    def chosen(cls, definition: LayerDefinition, fork: str) -> type[Layer]:
+        """The user's own class where its module is there, also under a name that everybody knows."""
+        known = super().chosen(definition, fork)
+        place = os.path.dirname(definition.where().file or "") or os.getcwd()
+        with caffe_module.importable(os.getcwd(), place):
+            return cls if _is_there(definition.message.python_param.module) else known
 
     def __init__(self, definition: LayerDefinition, phase: str) -> None:
         super().__init__(definition, phase)
@@ -274,6 +283,13 @@ class _Source:
 
     def close(self) -> None:
         """There is nothing to give back."""
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _said(error: Exception) -> str:

@@ -13,6 +13,7 @@ from proto2torch.runtime.loss import (
 
 def weighed_smooth_l1_loss(a, b, inside, outside, beta=1):
     """Sum of outside f(inside (a - b)) over the items, f the smooth L1 distance."""
+    inside, outside = inside.detach(), outside.detach()
     d = inside * (a - b)
     each = F.smooth_l1_loss(d, torch.zeros_like(d), reduction="none", beta=beta)
     return (outside * each).sum() / len(a)

@@ -171,5 +171,5 @@ def test_weights_of_neither_leave_it_open(tmp_path: Path) -> None:
 def test_class_weights_must_be_given_for_each_class() -> None:
     labels = 'layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 2 dim: 1 dim: 2 dim: 2 } } }'
     source = f'{INPUT}{labels}\nlayer {{ type: "SoftmaxWithLoss" bottom: "b" bottom: "y" loss_param {{ weight_by_label_freqs: true class_weighting: 1 }} }}'
-    with pytest.raises(NetError, match="class_weighting must be given for each of 3 classes. Received: 1 times"):
+    with pytest.raises(NetError, match=r"class_weighting must be given for each of 3 classes\. Received: 1 times"):
         p2t.load(text=source)

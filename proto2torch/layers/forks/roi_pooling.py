@@ -14,8 +14,6 @@ class _RegionPooling(Layer):
     """Features (N, C, H, W), and regions (R, 5): image, x1, y1, x2, y2. Regions take no gradient."""
 
     bottoms = (2, 2)
-    indices = (1,)
-    unforced = (1,)
 
     def check_regions(self, *x: Shape) -> int:
         """The number of regions."""

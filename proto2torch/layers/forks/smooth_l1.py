@@ -34,8 +34,6 @@ class WeighedSmoothL1Loss(_BoxLoss, param="smooth_l1_loss_param"):
     forks = ("fast-rcnn", "ssd", "refinedet", "mobilenet-ssd", "yolo", "bottom-up", "nvidia", "intel", "synopsys")
     fork_fields = understood("smooth_l1_loss_param", "sigma")
     bottoms = (2, 4)
-    indices = (2, 3)
-    unforced = (2, 3)
 
     @classmethod
     def evidence(cls, message: Any) -> str:
@@ -74,8 +72,6 @@ class SmoothL1LossOHEM(_BoxLoss, type="SmoothL1LossOHEM"):
     fork_fields = FORK_FIELDS
     bottoms = (2, 3)
     tops_allowed = (1, 2)
-    indices = (2,)
-    unforced = (2,)
 
     def check(self) -> None:
         if self.tops == 2 and len(self.definition.message.loss_weight) != 2:
