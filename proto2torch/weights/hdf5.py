@@ -115,7 +115,7 @@ def values(group: Any, name: str, path: str, kind: type[Proto2TorchError]) -> Ar
         raise refuse(f"must hold numbers. Received: {dataset.dtype}")
     if dataset.size * dataset.dtype.itemsize > _MOST_COMPRESSED * dataset.id.get_storage_size():
         raise refuse(f"claims shape {dataset.shape}, and the file holds {dataset.id.get_storage_size()} bytes of it")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(dataset[()]).astype(np.float32, copy=False).reshape(dataset.shape)
 
 

@@ -160,6 +160,7 @@ def changed(draw: random.Random, content: bytes) -> bytes:
 # What protobuf says
 
 
+@np.errstate(invalid="ignore")  # signalling NaNs
 def stored(message: Any, name: str) -> np.ndarray | None:
     """The values of data or diff: doubles, floats, or the bytes of NVIDIA's fork; None where those are no numbers."""
     plain = getattr(message, f"double_{name}") or getattr(message, name)
