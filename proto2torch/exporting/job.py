@@ -105,7 +105,7 @@ def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:
     def shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
         from proto2torch import data
 
-        feed = registry["Python"].feed(layer, phase) if layer.type == "Python" else data.open(layer, phase)
+        feed = data.open_in(registry, layer, phase)
         try:
             found: Sequence[Shape] = feed.shapes
             return found

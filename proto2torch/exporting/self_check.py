@@ -48,16 +48,25 @@ def check(net: Net, source: Source) -> float:
     Raises:
         RunError: the file does not run, or differs by more than TOLERANCE.
     """
+    expected = reference(net, source)
+    return passed("the exported file", run_alone(net, source, expected.inputs), expected.outputs)
+
+
+def run_alone(net: Net, source: Source, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the file that `source` is gives of `inputs` with the weights of `net`, in a process where proto2torch cannot
+    be imported; where the file itself imports it, for Python layers, it can.
+
+    Raises:
+        RunError: the file does not run.
+    """
     with tempfile.TemporaryDirectory(prefix="proto2torch-") as folder:
-        save_file(tensors.separate(net.state(source)), os.path.join(folder, "state.safetensors"))
-        expected = reference(net, source)
         Path(folder, "model.py").write_text(source.text, encoding="utf-8")
-        inputs = {str(i): tensor for i, tensor in enumerate(expected.inputs.values())}
-        save_file(inputs, os.path.join(folder, "inputs.safetensors"))
+        save_file(tensors.separate(net.state(source)), os.path.join(folder, "state.safetensors"))
+        arguments = {str(i): inputs[name].contiguous() for i, name in enumerate(source.inputs)}
+        save_file(arguments, os.path.join(folder, "inputs.safetensors"))
         _run(folder, source, net.phase)
         found = load_file(os.path.join(folder, "outputs.safetensors"))
-        by_name = {name: found[str(i)] for i, name in enumerate(source.returns)}
-    return passed("the exported file", by_name, expected.outputs)
+    return {name: found[str(i)] for i, name in enumerate(source.returns)}
 
 
 def reference(net: Net, source: Source) -> Reference:
