@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from proto2torch.cli.caffe_tool import CaffeTool
 from proto2torch.cli.group import LazyGroup
 from proto2torch.cli.options import FILE, say
 
@@ -73,7 +74,7 @@ def image_options(command: F) -> F:
     return backend(command)
 
 
-@click.command(short_help="A list of images to a database.")
+@click.command(cls=CaffeTool, short_help="A list of images to a database.")
 @click.argument("root", type=FILE)
 @click.argument("listed", metavar="LIST", type=FILE)
 @click.argument("db", type=FILE)
@@ -139,7 +140,7 @@ def annotated(root: str, listed: str, db: str, labels: str | None, **flags: Any)
         say(f"{written}: {len(known.labels)} classes and the background")
 
 
-@click.command(short_help="MNIST's idx files (and any like them) to a database.")
+@click.command(cls=CaffeTool, short_help="MNIST's idx files (and any like them) to a database.")
 @click.argument("images", type=FILE)
 @click.argument("labels", type=FILE)
 @click.argument("db", type=FILE)
@@ -159,7 +160,7 @@ def mnist(images: str, labels: str, db: str, backend: str) -> None:
     say(f"{db}: {count} images")
 
 
-@click.command(short_help="CIFAR-10's binary files to two databases.")
+@click.command(cls=CaffeTool, short_help="CIFAR-10's binary files to two databases.")
 @click.argument("source", metavar="FOLDER", type=FILE)
 @click.argument("out", type=FILE)
 @click.argument("kind", metavar="[BACKEND]", type=click.Choice(BACKENDS), default="lmdb", required=False)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, fields
 
 from proto2torch.errors import Proto2TorchError, Where, did_you_mean, unreadable
 
-_GLOG = {
+GLOG = {
     *("alsologtostderr", "logtostderr", "colorlogtostderr", "stderrthreshold", "minloglevel", "log_dir", "v"),
     *("log_prefix", "logbuflevel", "logbufsecs", "logtostdout", "max_log_size", "vmodule"),
 }
 """glog's flags: read and passed over, since the log goes to stderr anyway."""
-_SWITCHES = {"alsologtostderr", "logtostderr", "colorlogtostderr", "log_prefix", "logtostdout"}
+GLOG_SWITCHES = {"alsologtostderr", "logtostderr", "colorlogtostderr", "log_prefix", "logtostdout"}
 _OF_GFLAGS = ("flagfile", "fromenv", "tryfromenv", "undefok")
-_TRUE, _FALSE = ("1", "t", "true", "y", "yes"), ("0", "f", "false", "n", "no")
+TRUE, FALSE = ("1", "t", "true", "y", "yes"), ("0", "f", "false", "n", "no")
 
 
 @dataclass
@@ -75,7 +75,7 @@ class _Reader:
         name = written.replace("-", "_")
         if self._is_switch(name.removeprefix("no")) and (name.startswith("no") or not equals):
             name, value = name.removeprefix("no"), "false" if name.startswith("no") else "true"
-        elif name not in (*self.known, *_GLOG, *_OF_GFLAGS):
+        elif name not in (*self.known, *GLOG, *_OF_GFLAGS):
             self.unknown[written] = did_you_mean(name, self.known)
             return
         elif not equals:
@@ -83,7 +83,7 @@ class _Reader:
         self._set(name, value)
 
     def _is_switch(self, name: str) -> bool:
-        return name in _SWITCHES or isinstance(self.known.get(name), bool)
+        return name in GLOG_SWITCHES or isinstance(self.known.get(name), bool)
 
     @staticmethod
     def _next(written: str, rest: Iterator[str]) -> str:
@@ -105,9 +105,9 @@ class _Reader:
     def _value(self, name: str, value: str) -> str | int | bool:
         default = self.known[name]
         if isinstance(default, bool):
-            if value.lower() not in (*_TRUE, *_FALSE):
+            if value.lower() not in (*TRUE, *FALSE):
                 raise Proto2TorchError(f"flag {name!r} takes true or false. Received: {value!r}")
-            return value.lower() in _TRUE
+            return value.lower() in TRUE
         if not isinstance(default, int):
             return value
         try:
