@@ -24,6 +24,8 @@ def load(net: Layouts, source: Source, device: torch.device, *, strict: bool = F
     Raises WeightsError with every blob that does not fit; then nothing has been loaded.
     """
     if not isinstance(source, Mapping):
+        if not isinstance(source, (str, os.PathLike)):
+            raise UsageError(f"takes a file of weights, or arrays by layer. Received: {type(source).__name__}")
         source = os.fspath(source)
     if isinstance(source, str) and source.endswith(states.ENDINGS):
         return states.load(net, source, device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,10 +87,35 @@ class StoredWeights:
 
 
 def of_arrays(layers: Mapping[str, Sequence[Any]]) -> StoredWeights:
-    """Arrays by layer as if a file had held them."""
-    return StoredWeights(
-        {
-            name: StoredLayer(name, tuple(StoredBlob(np.asarray(blob, dtype=np.float32)) for blob in blobs))
-            for name, blobs in layers.items()
-        }
-    )
+    """Arrays or tensors by layer as if a file had held them.
+
+    Raises:
+        WeightsError: a name is no string, a layer has no sequence, or something in it is no array of numbers.
+    """
+    return StoredWeights({name: StoredLayer(name, tuple(_blobs(name, blobs))) for name, blobs in layers.items()})
+
+
+def _blobs(name: Any, blobs: Any) -> Iterator[StoredBlob]:
+    if not isinstance(name, str):
+        raise WeightsError(f"layers are named by strings. Received: {name!r}")
+    if isinstance(blobs, (str, bytes, Mapping)) or not isinstance(blobs, Iterable):
+        message = f"expected a list of arrays, one for each blob. Received: {type(blobs).__name__}"
+        raise WeightsError(message, where=Where(layer=name))
+    for index, blob in enumerate(blobs):
+        yield StoredBlob(_array(blob, index, name))
+
+
+def _array(blob: Any, index: int, name: str) -> Array:
+    """An array, a tensor of any device, or nested lists, as float32."""
+    if hasattr(blob, "detach"):
+        blob = blob.detach().cpu().float().numpy()
+    try:
+        array = np.asarray(blob)
+    except (ValueError, TypeError) as error:
+        message = f"expected an array of numbers for blob {index}: {error}"
+        raise WeightsError(message, where=Where(layer=name)) from error
+    if array.dtype.kind not in "biuf":
+        message = f"expected an array of numbers for blob {index}. Received: {type(blob).__name__} of {array.dtype}"
+        raise WeightsError(message, where=Where(layer=name))
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinity, as in a file
+        return array.astype(np.float32, copy=False)

@@ -66,6 +66,13 @@ def test_torch_knows_that_the_tensor_has_changed() -> None:
     assert tensor._version > before
 
 
+@pytest.mark.parametrize("source", [None, 5, [np.ones(2)], b"w.caffemodel"])
+def test_what_is_no_file_and_no_mapping(source: object) -> None:
+    net = p2t.load(text=NET % "")
+    with pytest.raises(p2t.Proto2TorchError, match="takes a file of weights, or arrays by layer. Received: "):
+        net.load_weights(source)  # type: ignore[arg-type]
+
+
 def test_a_file_that_is_cut_short_meanwhile_is_an_error_and_no_crash(tmp_path: Path) -> None:
     path = tmp_path / "w.caffemodel"
     net = p2t.load(text=NET % "")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from proto2torch.errors import WeightsError
 from proto2torch.weights.matching import match
@@ -153,3 +154,30 @@ def test_hdf5_may_leave_out_shared_blobs_alone() -> None:
 def test_arrays_match_as_a_file_does() -> None:
     report = match(of_arrays({"a": [[1, 2]]}), {"a": [(2,)]})
     assert [None if a is None else a.tolist() for a in report.matched["a"]] == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        ({"ip": "abc"}, "layer 'ip': expected a list of arrays, one for each blob. Received: str"),
+        ({"ip": None}, "Received: NoneType"),
+        ({"ip": {"weight": 1}}, "Received: dict"),
+        ({"ip": ["abc"]}, "layer 'ip': expected an array of numbers for blob 0. Received: str of <U3"),
+        ({"ip": [[[1, 2], [3]]]}, "layer 'ip': expected an array of numbers for blob 0: "),
+        ({"ip": [np.ones(2), None]}, "for blob 1. Received: NoneType of object"),
+        ({"ip": [np.ones(2, complex)]}, "Received: ndarray of complex128"),
+        ({3: [np.ones(2)]}, "layers are named by strings. Received: 3"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_told(layers: Any, message: str) -> None:
+    with pytest.raises(WeightsError) as raised:
+        of_arrays(layers)
+    assert message in str(raised.value)
+
+
+def test_arrays_of_any_numbers_become_float32() -> None:
+    tensor = torch.tensor([1.0, 2.0], dtype=torch.bfloat16, requires_grad=True)
+    given = [np.array([1, 2], np.int64), [1, 2], tensor, np.array([True, False]), np.array([1e300, -1e300])]
+    found = [blob.array for blob in of_arrays({"a": given}).layers["a"].blobs if blob]
+    assert all(array.dtype == np.float32 for array in found)
+    assert [array.tolist() for array in found] == [[1, 2], [1, 2], [1, 2], [1, 0], [np.inf, -np.inf]]
