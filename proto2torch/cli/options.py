@@ -152,13 +152,13 @@ def load_layers(files: Sequence[str]) -> None:
 
 
 def precision(command: F) -> F:
-    """`--precision fp32|tf32`."""
+    """`--precision fp32|tf32|bf16|fp16`."""
     return click.option(
         "--precision",
-        type=click.Choice(["fp32", "tf32"]),
+        type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
         default="fp32",
         show_default=True,
-        help="Arithmetic of products on CUDA: float32 as Caffe, or the faster TF32.",
+        help="Arithmetic of products: float32 as Caffe, TF32 on CUDA, or 16 bits; weights stay float32."
     )(command)
 
 

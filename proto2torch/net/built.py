@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from proto2torch import precision
 from proto2torch.codegen.build import build, failing_line
 from proto2torch.codegen.source import Source
 from proto2torch.errors import DataError, NetError
@@ -50,10 +51,17 @@ class Built:
             DataError: the same of a label or an index out of range.
         """
         try:
-            result = self.module(*[inputs[name] for name in self.source.inputs])
+            result = self._called([inputs[name] for name in self.source.inputs])
         except (RuntimeError, IndexError, ValueError) as error:
             raise self._explained(error, inputs) from error
-        return {self.source.returns[0]: result} if isinstance(result, Tensor) else result
+        values = {self.source.returns[0]: result} if isinstance(result, Tensor) else result
+        return {name: _widened(value) for name, value in values.items()} if precision.halves() else values
+
+    def _called(self, inputs: list[Tensor]) -> Tensor | dict[str, Tensor]:
+        if not precision.halves() or not inputs:
+            return self.module(*inputs)  # type: ignore[no-any-return]
+        with precision.autocast(inputs[0].device.type):
+            return self.module(*inputs)  # type: ignore[no-any-return]
 
     def _explained(self, error: Exception, inputs: Mapping[str, Tensor]) -> Exception:
         """The error with its line; one that is not about a line, or about memory, stays itself."""
@@ -63,6 +71,11 @@ class Built:
         given = ", ".join(f"{name} {tuple(inputs[name].shape)}" for name in self.source.inputs)
         kind = DataError if isinstance(error, IndexError) else NetError
         return kind(f"at `{line}`: {str(error).rstrip('.')}. Received: {given}")
+
+
+def _widened(value: Tensor) -> Tensor:
+    """What 16 bits hold as float32, anything else as it is."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -83,6 +83,7 @@ class Adam(Rule):
             eps=float32(group["delta"]) / math.sqrt(1 - power(b2, step)),
             amsgrad=False,
             maximize=False,
+            found_inf=self.overflowed,
         )
         return True
 

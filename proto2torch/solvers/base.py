@@ -61,6 +61,8 @@ class Rule(Optimizer):
         shared = {"lr": lr, "lr_mult": 1.0, "weight_decay": weight_decay, "decay_mult": 1.0}
         super().__init__(params, {**shared, **hyperparameters, "regularization": regularization, "step": 0})
         self.keep_updates = False
+        self.overflowed: Tensor | None = None
+        """Not 0 where a gradient in float16 has overflowed: then an update changes nothing."""
 
     def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         """Renew the history from the regularised gradients and give the way to go.
@@ -130,6 +132,8 @@ class Rule(Optimizer):
             decay = 0.0
         fused = not self.keep_updates and fusible(params, grads, *history)
         if fused and self.fused(group, rate, decay, params, grads, *history):
+            return
+        if self.overflowed is not None and bool(self.overflowed):  # a fused kernel looks itself: nothing waits for it
             return
         regularize(params, grads, decay, "L2")
         tensors, factor = self.direction(group, rate, grads, *history)

@@ -75,23 +75,29 @@ class Nesterov(Rule):
             dampening=0.0,
             nesterov=True,
             maximize=False,
+            found_inf=self.overflowed,
             is_first_step=False,
         )
         return True
 
     def history(self, param: Tensor) -> list[Tensor]:
-        return [velocity * self._scale(param) for velocity in super().history(param)]
+        """Caffe's h. The group keeps h itself until its next update: who goes on from it does so bit for bit."""
+        self._undivide(param)
+        return super().history(param)
 
     def set_history(self, param: Tensor, history: Sequence[Tensor]) -> None:
-        super().set_history(param, [velocity / self._scale(param) for velocity in history])
+        self._undivide(param)
+        super().set_history(param, history)
 
-    def _scale(self, param: Tensor) -> float:
-        """Of the group that the parameter belongs to."""
-        return next(float(group["scale"]) for group in self.param_groups if any(p is param for p in group["params"]))
+    def _undivide(self, param: Tensor) -> None:
+        group = next(group for group in self.param_groups if any(p is param for p in group["params"]))
+        kept = [self.state[p] for p in group["params"] if self.state.get(p)]
+        _rescale(group, [state["momentum_buffer"] for state in kept], 1.0)
 
 
+@torch.no_grad()
 def _rescale(group: dict[str, Any], velocity: list[Tensor], scale: float) -> None:
     """Let the group's buffers hold the velocity divided by `scale`."""
-    if group["scale"] != scale:
+    if velocity and group["scale"] != scale:
         torch._foreach_mul_(velocity, group["scale"] / scale)
-        group["scale"] = scale
+    group["scale"] = scale

@@ -66,6 +66,7 @@ class SGD(Rule):
             dampening=1 - rate,
             nesterov=False,
             maximize=False,
+            found_inf=self.overflowed,
             is_first_step=False,
         )
         return True

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from proto2torch import precision
 from proto2torch.errors import RunError, Where
 from proto2torch.layers.variants import check_fork
 from proto2torch.prototxt.dialect import written_for
@@ -26,6 +27,7 @@ from proto2torch.training.events import Event, History
 from proto2torch.training.lineage import Lineage
 from proto2torch.training.log import Log
 from proto2torch.training.out_of_memory import explained
+from proto2torch.training.scaling import Scale
 from proto2torch.training.signals import Action, Signals
 from proto2torch.training.smoothing import SmoothedLoss
 from proto2torch.training.update import Update
@@ -133,6 +135,7 @@ class Solver:
         self.on_full_disk = on_full_disk
         self.images = nets.batch_size(self.net) * d.iter_size
         self._watch = Watch(self.net) if watch else None
+        self._scale = Scale(self.device) if precision.scales() else None
         self._debug = DebugInfo(self.net, self.log, self._watch) if d.debug_info else None
         self._display = Display(self.log, d.display, self.images)
         self._update = Update(d, self.net, self._display, self.log)
@@ -241,6 +244,7 @@ class Solver:
         names = names or snapshot.names(self.prefix, self.iter, d.snapshot_hdf5)
         kept = resume.state(self._nets, self.iter, self.device)
         kept |= {"run": self.lineage.kept(), "policy": self._update.policy.state(), "callbacks": self.callbacks.state()}
+        kept |= {"scale": self._scale.state()} if self._scale else {}
         progress = snapshot.Progress(self.iter, self._update.policy.current_step, kept)
         snapshot.save(names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log)
         self.callbacks.tell("snapshotted", self, names)
@@ -267,6 +271,8 @@ class Solver:
         if kept is not None:
             resume.load(self._nets, kept, self.device)
             self._update.policy.load_state(kept.get("policy", {}))
+            if self._scale:
+                self._scale.load_state(kept.get("scale", {}))
             self.callbacks.load_state(kept.get("callbacks", {}))
 
     def close(self) -> None:
@@ -293,7 +299,9 @@ class Solver:
         if display:
             loss, weights = self._smoothed.value(), self.net.loss_weights
             self._tell("displayed", self._display.progress(self.iter, loss, self.lr, self.outputs, weights))
-        if self._watch:
+        if self._scale:
+            self._update.unscale(self._scale, check=display)
+        elif self._watch:
             self._watch.gradients(self.iter, display)
         self._update.apply(self.iter, display)
         self.iter += 1
@@ -310,7 +318,7 @@ class Solver:
             if debug:
                 debug.backward()
             elif self.net.loss.requires_grad:
-                self.net.loss.backward()  # type: ignore[no-untyped-call]
+                (self._scale.of(self.net.loss) if self._scale else self.net.loss).backward()  # type: ignore[no-untyped-call]
         self.outputs = {name: value.detach() for name, value in outputs.items()}
         return losses[0] if batches == 1 else torch.stack(losses).sum() / batches
 

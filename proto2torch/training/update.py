@@ -10,6 +10,7 @@ from proto2torch.solvers.definition import SolverDefinition
 from proto2torch.solvers.numbers import shown
 from proto2torch.training.display import Display
 from proto2torch.training.log import Log
+from proto2torch.training.scaling import Scale
 
 
 class Update:
@@ -44,6 +45,17 @@ class Update:
         for group in self.rule.param_groups:
             group["lr"] = rate
         self.rule.step()
+
+    def unscale(self, scale: Scale, check: bool) -> None:
+        """Take the loss's scale out of the gradients; where one has overflowed, the next update changes nothing.
+
+        Raises:
+            RunError: with `check`, which waits for the device: no scale is small enough.
+        """
+        grads = [blob.tensor.grad for blob in self._learned if blob.tensor.grad is not None]
+        self.rule.overflowed = scale.unscale(grads)
+        if check:
+            scale.check()
 
     def _rate(self, iteration: int, display: bool) -> float:
         step = self.policy.current_step

@@ -89,3 +89,10 @@ def test_plain_source_is_stock_torch():
 @pytest.mark.parametrize("param", ["alpha: -0.5", "k: -2", "alpha: 0.5 k: 0"])
 def test_a_sum_that_may_not_be_positive_takes_no_logarithm(param):
     assert "nn.LocalResponseNorm" in built(CONVOLVED.replace("alpha: 0.5", param)).source
+
+
+@pytest.mark.parametrize(("phase", "expected"), [("TRAIN", "contiguous"), ("TEST", "channels_last")])
+def test_what_normalises_batches_lies_contiguous(phase, expected):
+    """torch's sums over a batch are less exact in channels_last."""
+    net = built(CONVOLVED + 'layer { name: "bn" type: "BatchNorm" bottom: "pool" top: "bn" }', phase=phase)
+    assert net.graph.memory_format == expected
