@@ -90,8 +90,9 @@ def newest(prefix: str, say: Callable[[str], None] = lambda line: None, run: str
     """
     for _, path in reversed(by_run(prefix, run)):
         try:
-            solverstate.read(path)
+            state = solverstate.read(path)
             weights.read_stored(_model_beside(path))
+            read_resume(path, state.iter)
         except Proto2TorchError as error:
             say(f"passing over {path}: {str(error).splitlines()[0]}")
         else:
@@ -102,16 +103,23 @@ def newest(prefix: str, say: Callable[[str], None] = lambda line: None, run: str
 def by_run(prefix: str, run: str | None) -> list[tuple[int, str]]:
     """As `listed`, those of the run `run` behind all others."""
     found = listed(prefix)
-    return sorted(found, key=lambda entry: (run is not None and run_of(entry[1]) == run, entry))
+    return sorted(found, key=lambda entry: (run is not None and run_of(entry[1]) in (run, BROKEN), entry))
+
+
+BROKEN = "?"
+"""In place of a run, where the file that would say it cannot be read."""
 
 
 def run_of(state: str) -> str | None:
-    """The run that a snapshot is of; None where its `.resume` does not say."""
-    try:
-        content = torch.load(_resume_beside(state), map_location="cpu", weights_only=True)
-        return str(content["run"]["run"])
-    except Exception:  # whatever torch makes of a file that is missing, broken or older
+    """The run that a snapshot is of; None where nothing says so, as of Caffe's."""
+    resume = _resume_beside(state)
+    if not os.path.exists(resume):
         return None
+    try:
+        content = torch.load(resume, map_location="cpu", weights_only=True)
+    except Exception:  # whatever torch makes of a broken file
+        return BROKEN
+    return str(content["run"]["run"]) if "run" in content else None
 
 
 def remove(state: str) -> None:

@@ -120,6 +120,16 @@ def test_what_an_older_resume_file_lacks_is_not_asked_for(folder):
     assert train("--max-iter", "6", "--resume")[0] == 0
 
 
+def test_a_snapshot_whose_resume_file_is_broken_is_passed_over(folder):
+    train("--max-iter", "4")
+    train("--max-iter", "8", "--resume")
+    content = (folder / "snap_iter_8.resume").read_bytes()
+    (folder / "snap_iter_8.resume").write_bytes(content[:300])
+    said = []
+    assert lineage.newest("snap", said.append) == "snap_iter_4.solverstate"
+    assert [line.split(": ")[0] for line in said] == ["passing over snap_iter_8.solverstate"]
+
+
 def test_keep_takes_earlier_runs_for_older(folder):
     train("--max-iter", "8", "--set", "snapshot=2")
     ours, _ = solver(folder, callbacks=[Keep(2)], overrides={"snapshot": 2})
