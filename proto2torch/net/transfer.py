@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from proto2torch import weights
+from proto2torch.errors import UsageError
 from proto2torch.net import copying, states
 from proto2torch.net.blobs import Blobs, LearnedBlob
 from proto2torch.net.layouts import Layouts

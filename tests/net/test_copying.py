@@ -69,7 +69,7 @@ def test_torch_knows_that_the_tensor_has_changed() -> None:
 @pytest.mark.parametrize("source", [None, 5, [np.ones(2)], b"w.caffemodel"])
 def test_what_is_no_file_and_no_mapping(source: object) -> None:
     net = p2t.load(text=NET % "")
-    with pytest.raises(p2t.Proto2TorchError, match="takes a file of weights, or arrays by layer. Received: "):
+    with pytest.raises(p2t.Proto2TorchError, match=r"takes a file of weights, or arrays by layer\. Received: "):
         net.load_weights(source)  # type: ignore[arg-type]
 
 
