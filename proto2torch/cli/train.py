@@ -46,6 +46,7 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--glog", is_flag=True, help="Begin each line of the log as Caffe's lines begin.")
 @click.option("--json-log", metavar="FILE", type=options.FILE, help="Append each event to FILE, a JSON object a line.")
 @click.option("--tensorboard", metavar="DIR", type=options.FILE, help="Write the figures for TensorBoard.")
+@click.option("--profile", metavar="N", type=click.IntRange(min=1), help="Write where the time of N iterations goes.")
 @click.option("--records/--no-records", default=True, help="Whether to write the folder PREFIX_run. [yes]")
 def train(
     solver: str,
@@ -135,14 +136,17 @@ def _callbacks(
     json_log: str | None,
     tensorboard: str | None,
     records: bool,
+    profile: int | None,
 ) -> list[Callback]:
     """What the options ask to be told of the training."""
     from proto2torch.training import progress, retention, sinks
+    from proto2torch.training.profile import Profile
     from proto2torch.training.records import Records
 
     try:
         return [
             *([Records()] if records else []),
+            *([Profile(profile)] if profile else []),
             *([sinks.JsonLog(json_log)] if json_log else []),
             *([sinks.TensorBoard(tensorboard)] if tensorboard else []),
             *([retention.Keep(keep)] if keep else []),

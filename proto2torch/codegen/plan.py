@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proto2torch.codegen.inline import pieces
 from proto2torch.codegen.names import LOCALS, MODULE_ATTRIBUTES, Names
@@ -40,7 +40,7 @@ class Plan:
     """A net as steps, what its layers share, and what of it gives the values that are asked for; of a `whole` net also
     the layers that do more than make their tops."""
 
-    def __init__(self, net: Net, returns: Sequence[tuple[str, Value]], whole: bool) -> None:
+    def __init__(self, net: Net, returns: Sequence[tuple[str, Value]], whole: bool, traced: bool = False) -> None:
         self.net = fuse(net, keep=[v for _, v in returns])
         root = roots(self.net)
         self.returns = [(name, root.get(value, value)) for name, value in returns]
@@ -58,6 +58,9 @@ class Plan:
         for index, value in self._memories.items():
             code = self.codes[index]
             self.codes[index] = Code((code.forward or "").replace("{memory}", self.memories[value]), code.module)
+        if traced:
+            self.codes = {index: _traced(index, code) for index, code in self.codes.items()}
+            self.reserved.add("in_layer")
         self._homes = _homes(self.net, self.codes)
         self._lenders = {p.owner[0] for n in self.net.nodes if n.index in self._needed for p in n.params if p.owner}
         called = {self._homes[i] for i in self._needed if i in self._homes} | self._lenders
@@ -171,6 +174,13 @@ def _code(node: Node, memory: Value | None) -> Code:
         )
     function, slope = rule
     return Code(f"overwritten({{0}}, {function}, {slope}, {{memory}})")
+
+
+def _traced(index: int, code: Code) -> Code:
+    """The code of a layer, computed under its number for a profile."""
+    if code.forward is None:
+        return code
+    return replace(code, forward=f"in_layer({index}, lambda: ({code.forward}))")  # brackets: it may be a tuple
 
 
 def _needed(net: Net, values: Sequence[Value], acting: set[int]) -> set[int]:

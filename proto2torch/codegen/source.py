@@ -67,15 +67,21 @@ def default_returns(net: Net) -> list[tuple[str, Value]]:
     return returns + [(t.value.blob, t.value) for t in net.objective if t.value not in listed]
 
 
-def generate(net: Net, returns: Returns | None = None, fold: bool = False, whole: bool = False) -> Source:
+def generate(
+    net: Net, returns: Returns | None = None, fold: bool = False, whole: bool = False, traced: bool = False
+) -> Source:
     """The source of `net`; with `returns`, of what gives those values, and no more unless it is to be `whole` and run
     the layers that do more than make their tops; with `fold`, repeated blocks become classes and rows of them where
     that makes it shorter.
 
+    With `traced`, each layer computes under its number, for a profile.
+
     Without `fold`, names and keys are the same whatever is returned, save that a BatchNorm whose own value is asked for
     stands apart from its Scale.
     """
-    plan = Plan(net, default_returns(net) if returns is None else list(returns), whole=whole or returns is None)
+    plan = Plan(
+        net, default_returns(net) if returns is None else list(returns), whole=whole or returns is None, traced=traced
+    )
     name = class_name(net.name)
     name = f"{name}Net" if name in pieces() else name
     ways = [Folded(plan.steps)]

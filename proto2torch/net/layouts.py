@@ -67,6 +67,13 @@ class Layouts:
             self._built[key] = Built.over(self.blobs, generate(graph, returns(graph), whole=whole), device)
         return self._built[key]
 
+    def trace(self, device: torch.device) -> None:
+        """From now on let each layer compute under its number, as a profile tells them apart."""
+        traced = Built.over(self.blobs, generate(self.graph, traced=True), device)
+        traced.module.train(self.main.module.training)
+        traced.module._forward_pre_hooks.update(self.main.module._forward_pre_hooks)
+        self.main = traced
+
     def forget(self) -> None:
         """Build anew what is built over the blobs' tensors: they are others now, or somewhere else."""
         self._built.clear()

@@ -288,6 +288,10 @@ class Net(nn.Module):
             net.feeds[name].load_state(state)
         return net.train(kept.training)
 
+    def trace(self) -> None:
+        """Let each layer compute under its number, for a profile; what it computes stays the same."""
+        self._layouts.trace(self.device)
+
     def close(self) -> None:
         """Close the databases that its data layers read."""
         for feed in self.feeds.values():
@@ -313,9 +317,7 @@ def _data_shapes(feeds: dict[str, data.AnyFeed], registry: Mapping[str, Any]) ->
 
     def shapes(definition: LayerDefinition, phase: str) -> Sequence[Shape]:
         if definition.name not in feeds:
-            of_the_user = definition.type == "Python"
-            opened = registry["Python"].feed(definition, phase) if of_the_user else data.open(definition, phase)
-            feeds[definition.name] = opened
+            feeds[definition.name] = data.open_in(registry, definition, phase)
         return feeds[definition.name].shapes
 
     return shapes
