@@ -60,7 +60,7 @@ def _registry(allow_python_layers: bool) -> Mapping[str, Any]:
 
 
 def _shapes(registry: Mapping[str, Any], layer: LayerDefinition, phase: str) -> Sequence[Shape]:
-    feed = registry["Python"].feed(layer, phase) if layer.type == "Python" else data.open(layer, phase)
+    feed = data.open_in(registry, layer, phase)
     try:
         return feed.shapes
     finally:

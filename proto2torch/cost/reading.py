@@ -100,7 +100,7 @@ def _is_there(layer: LayerDefinition) -> bool:
 def _read(layer: LayerDefinition, phase: str, registry: Mapping[str, Any]) -> Sequence[Shape]:
     from proto2torch import data
 
-    feed = registry["Python"].feed(layer, phase) if layer.type == "Python" else data.open(layer, phase)
+    feed = data.open_in(registry, layer, phase)
     try:
         found: Sequence[Shape] = feed.shapes
         return found

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from proto2torch.data import database, dummy_data, hdf5_data, image_data, memory_data, window_data
+from proto2torch.data import database, dummy_data, hdf5_data, image_data, memory_data, projects, window_data
 from proto2torch.data.annotated import layer as annotated_data
 from proto2torch.data.datasets import HDF5, ImageList
 from proto2torch.data.datasets import LevelDBDataset as LevelDB
@@ -18,7 +19,7 @@ from proto2torch.data.iterable import AnyFeed, from_iterable, given, next_batch
 from proto2torch.errors import UnsupportedError
 from proto2torch.prototxt.document import LayerDefinition
 
-__all__ = ["HDF5", "LMDB", "AnyFeed", "Feed", "ImageList", "LevelDB", "from_iterable", "given", "next_batch", "open"]
+__all__ = ["HDF5", "LMDB", "AnyFeed", "Feed", "ImageList", "LevelDB", "from_iterable", "given", "next_batch", "open", "open_in"]
 
 _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
     "AnnotatedData": annotated_data.open_feed,
@@ -26,9 +27,19 @@ _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
     "DummyData": dummy_data.open_feed,
     "HDF5Data": hdf5_data.open_feed,
     "ImageData": image_data.open_feed,
+    "ImageLabelmapData": projects.open_given,
     "MemoryData": memory_data.open_feed,
+    "Python": projects.open_python,
     "WindowData": window_data.open_feed,
 }
+
+
+def open_in(registry: Mapping[str, Any], definition: LayerDefinition, phase: str) -> AnyFeed:
+    """The feed of a data layer of a net whose layer types are those of `registry`: of a Python layer that may run, what
+    the user's class gives."""
+    kind = registry["Python"].chosen(definition, "") if definition.type == "Python" else None
+    feed: AnyFeed = kind.feed(definition, phase) if hasattr(kind, "feed") else open(definition, phase)
+    return feed
 
 
 def open(definition: LayerDefinition, phase: str, seed: int | None = None) -> Feed:

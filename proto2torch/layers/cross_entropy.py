@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from math import prod
+from typing import ClassVar
 
 from proto2torch.ir.graph import Node, Shape
-from proto2torch.layers.base import Code, arguments, unless
+from proto2torch.layers.base import Code, Layer, arguments, unless
 from proto2torch.layers.loss import Loss
+from proto2torch.prototxt.document import LayerDefinition
 
 
 class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
@@ -17,10 +19,17 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
     """
 
     differs = (
-        "The ignored target is compared as a whole number, and the mean is over items by default, not over values."
+        "The ignored target is compared as a whole number, and the mean is over items by default, not over values. HED's "
+        "loss of this name, which balances edges and the rest, is meant with --fork hed alone."
     )
 
-    messages = ("loss_param",)
+    messages: ClassVar[tuple[str, ...]] = ("loss_param",)
+    variants: ClassVar[tuple[type[Layer], ...]] = ()
+    """Caffe's own, and HED's that balances both sides."""
+
+    @classmethod
+    def chosen(cls, definition: LayerDefinition, fork: str) -> type[Layer]:
+        return HEDSigmoidLoss if fork == "hed" else cls
 
     def shapes(self, *x: Shape) -> list[Shape]:
         self.check_items(*x)
@@ -39,3 +48,21 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
             return Code(f"F.binary_cross_entropy_with_logits({{0}}, {target})")
         total = f'F.binary_cross_entropy_with_logits({{0}}, {target}, reduction="sum")'
         return Code(total if mode == "NONE" else f"{total} / {{0}}.shape[0]")
+
+
+class HEDSigmoidLoss(SigmoidCrossEntropyLoss):
+    """HED: loss = sum over items of (sum of e over edges times the share of the rest, and the reverse) / N.
+
+    e is the sigmoid cross-entropy; edges have target 1, the rest 0, and any other target counts for nothing. Shares are
+    those of each item.
+    """
+
+    differs = "As its authors' paper weighs the two sides; it was not compared with their code."
+    messages: ClassVar[tuple[str, ...]] = ()
+    forks = ("hed",)
+
+    def code(self, node: Node) -> Code:
+        return Code("edge_loss({0}, {1})")
+
+
+SigmoidCrossEntropyLoss.variants = (SigmoidCrossEntropyLoss, HEDSigmoidLoss)

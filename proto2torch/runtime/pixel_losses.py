@@ -55,6 +55,18 @@ def balanced_sigmoid_loss(x, target):
     return (losses / (2 * count)).sum()
 
 
+def edge_loss(x, target):
+    """Sigmoid cross-entropy; edges weigh as much as the share of the rest, and so on."""
+    target = target.reshape(x.shape).flatten(1)
+    edge, rest = target == 1, target == 0
+    edges, others = (side.sum(1, keepdim=True) for side in (edge, rest))
+    share = torch.where(edge, others, edges) / (edges + others).clamp(min=1)
+    losses = F.binary_cross_entropy_with_logits(
+        x.flatten(1), edge.to(x.dtype), reduction="none"
+    )
+    return (share * losses).where(edge | rest, 0).sum() / len(x)
+
+
 class SegAccuracy(nn.Module):
     """Pixel accuracy, mean recall and mean IoU, from counts that may run on."""
 
