@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from proto2torch.cli.group import refuse
 from proto2torch.cli.options import emit, say
 
 if TYPE_CHECKING:
+    from proto2torch.codegen.source import Source
     from proto2torch.exporting.job import Job
     from proto2torch.ir.graph import Shape
     from proto2torch.net import Net
@@ -129,30 +132,38 @@ def _python(
         refuse("the weights go beside the source, and stdout has no place beside it", "give -o FILE as well")
     if beside is not None:
         _check_places(beside, state_dict, output, job.path, weights)
-    source = job.source()
-    _say_all(source.notes)
-    difference = ""
-    if check or weights:
-        net = _loaded(job, weights, strict, draw=True)
-        if check:
-            from proto2torch.exporting import self_check
+    with _place(output) as write:
+        source = job.source()
+        _say_all(source.notes)
+        difference = ""
+        if check or weights:
+            net = _loaded(job, weights, strict, draw=True)
+            if check:
+                from proto2torch.exporting import self_check
 
-            difference = self_check.shown(self_check.check(net, source))
-            source = source.noted(f"Run beside the net it was made of: largest difference {difference}.")
-        if weights:
-            from proto2torch.exporting import beside as places
-            from proto2torch.weights import tensors
+                difference = self_check.shown(self_check.check(net, source))
+                source = source.noted(f"Run beside the net it was made of: largest difference {difference}.")
+            if weights:
+                source = _with_weights(net, source, beside, state_dict)
+            net.close()
+        write(source.text)
+    if output is not None:
+        say(f"{output}: written" + (f"; largest difference from the net: {difference}" if difference else ""))
 
-            state = net.state(source)
-            if beside:
-                tensors.write(beside, state)
-                say(f"{beside}: written")
-            if state_dict:
-                places.write_state_dict(state_dict, state)
-                say(f"{state_dict}: written")
-            source = source.noted(places.loading(source, beside, state_dict))
-        net.close()
-    _write(output, source.text, f"; largest difference from the net: {difference}" if difference else "")
+
+def _with_weights(net: Net, source: Source, safetensors: str | None, state_dict: str | None) -> Source:
+    """Write the weights, and let the source say how to load them."""
+    from proto2torch.exporting import beside
+    from proto2torch.weights import tensors
+
+    state = net.state(source)
+    if safetensors is not None:
+        tensors.write(safetensors, state)
+        say(f"{safetensors}: written")
+    if state_dict is not None:
+        beside.write_state_dict(state_dict, state)
+        say(f"{state_dict}: written")
+    return source.noted(beside.loading(source, safetensors, state_dict))
 
 
 def _other(job: Job, output: str | None, kind: str, weights: str | None, *, strict: bool, check: bool) -> None:
@@ -195,7 +206,10 @@ def _prototxt(job: Job, output: str | None, commented: bool) -> None:
         )
         _say_all(graph.notes[len(definition.notes) :])
         shapes = prototxt.shapes_of(definition, graph)
-    _write(output, prototxt.write(definition, shapes))
+    with _place(output) as write:
+        write(prototxt.write(definition, shapes))
+    if output is not None:
+        say(f"{output}: written")
 
 
 def _loaded(job: Job, weights: str | None, strict: bool, *, draw: bool) -> Net:
@@ -210,15 +224,16 @@ def _loaded(job: Job, weights: str | None, strict: bool, *, draw: bool) -> Net:
     return net
 
 
-def _write(output: str | None, text: str, said: str = "") -> None:
+@contextmanager
+def _place(output: str | None) -> Iterator[Callable[[str], object]]:
+    """What writes text to stdout or to a file, whole or not at all; what is no place for a file is refused at once."""
     if output is None:
-        emit(text)
+        yield emit
         return
     from proto2torch.files import atomic
 
     with atomic(output) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    say(f"{output}: written{said}")
+        yield lambda text: temporary.write_text(text, encoding="utf-8")
 
 
 def _say_all(notes: tuple[str, ...]) -> None:

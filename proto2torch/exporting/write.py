@@ -13,6 +13,8 @@ from proto2torch import files
 from proto2torch.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from proto2torch.codegen.source import Source
     from proto2torch.net import Net
 
@@ -87,6 +89,18 @@ def _placed(path: str) -> Iterator[str]:
             (os.replace if plain else shutil.copyfile)(made, temporary)
 
 
+@contextmanager
+def _constant(module: nn.Module) -> Iterator[None]:
+    """With parameters that ask for no gradient: a file for use keeps nothing for a backward."""
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
 def _program(
     net: Net, source: Source, path: str, check: bool, kind: str, make: Callable[..., Any], save: Any, run: Any
 ) -> list[str]:
@@ -104,12 +118,12 @@ def _program(
     refused.check(net.graph, kind)
     module = Built.over(net.blobs, source, net.device).module.eval()
     expected = self_check.reference(net, source)
-    try:
-        program, free = make(module, expected.inputs, source.returns)
-    except UnsupportedError as error:
-        refused.blame(net.graph, error, make)
-    notes = [] if free else ["the batch size is fixed: the layers leave no other"]
-    with _placed(path) as made:
+    with _placed(path) as made, _constant(module):
+        try:
+            program, free = make(module, expected.inputs, source.returns)
+        except UnsupportedError as error:
+            refused.blame(net.graph, error, make)
+        notes = [] if free else ["the batch size is fixed: the layers leave no other"]
         save(program, made)
         if check:
             values = map(torch.as_tensor, run(made, expected.inputs))

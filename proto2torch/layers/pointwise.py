@@ -70,8 +70,16 @@ class Clip(Layer, type="Clip", param="clip_param"):
             received = f"{number(self.p.min)} and {number(self.p.max)}"
             raise self.error(f"min must not be larger than max. Received: {received}", "min")
 
+    def _bounds(self) -> str:
+        """Both whole or both with a point: torch's way to ONNX takes no others."""
+        both = [number(self.p.min), number(self.p.max)]
+        whole = [text.lstrip("-").isdecimal() for text in both]
+        if any(whole) and not all(whole):
+            both = [f"{text}.0" if is_whole else text for text, is_whole in zip(both, whole, strict=True)]
+        return ", ".join(both)
+
     def code(self, node: Node) -> Code:
-        bounds = f"{number(self.p.min)}, {number(self.p.max)}"
+        bounds = self._bounds()
         if not node.propagate[0]:
             return Code(f"{{0}}.clamp({bounds})")
         if self.inplace:
