@@ -89,6 +89,10 @@ class DatabaseSource:
     def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
         return finished(self._transform, gathered, device)
 
+    def name(self, number: int) -> str:
+        """A record as messages name it."""
+        return next(f"the record {_text(key)} of {self._p.source!r}" for key, _ in self._records.take(number, 1))
+
     def close(self) -> None:
         self._records.close()
 

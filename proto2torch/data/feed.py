@@ -113,6 +113,13 @@ class Feed:
         seed = state["seed"]
         self._source.reseed(seed if isinstance(seed, dict) else int(seed))
 
+    def name(self, place: int) -> str | None:
+        """What stands at `place` of the last batch, as messages name it; None where the source has no names."""
+        self._thread.stop()  # it reads from the same source
+        source: Any = self._source
+        number = self._position - source.batch_size + place
+        return str(source.name(number)) if hasattr(source, "name") else None
+
     def close(self) -> None:
         """End the thread and close the files; a second call does nothing."""
         self._open = False

@@ -51,6 +51,11 @@ class HDF5Source:
     def reseed(self, seed: Seed) -> None:
         self.seed = one(seed)
 
+    def name(self, number: int) -> str:
+        """A row as messages name it."""
+        file, rows = self._place(number)
+        return f"row {rows[0]} of {self._files[file]!r}"
+
     def close(self) -> None:
         self._loaded = None
 
@@ -66,14 +71,17 @@ class HDF5Source:
 
     def _rows(self, first: int, most: int) -> Rows:
         """Rows from number `first` on, as far as its file goes and not more than `most`."""
-        epoch, row = divmod(first, sum(self._lengths))
+        file, within = self._place(first)
+        return [rows[within[:most]] for rows in self._load(file)]
+
+    def _place(self, number: int) -> tuple[int, NDArray[np.int64]]:
+        """The file of row `number`, and which rows of it come from there on."""
+        epoch, row = divmod(number, sum(self._lengths))
         order = self._permutation(len(self._files), epoch)
         starts = [0, *np.cumsum([self._lengths[file] for file in order]).tolist()]
         place = bisect.bisect_right(starts, row) - 1
         file = int(order[place])
-        row -= starts[place]
-        within = self._permutation(self._lengths[file], epoch, file)[row : row + most]
-        return [rows[within] for rows in self._load(file)]
+        return file, self._permutation(self._lengths[file], epoch, file)[row - starts[place] :]
 
     def _permutation(self, count: int, *what: int) -> NDArray[np.int64]:
         if not self._p.shuffle:

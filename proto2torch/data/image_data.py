@@ -84,6 +84,11 @@ class ImageSource:
     def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
         return finished(self._transform, gathered, device)
 
+    def name(self, number: int) -> str:
+        """An image as messages name it."""
+        listed = self._at(number)
+        return self._named(listed.path, listed)
+
     def close(self) -> None:
         """There is nothing to give back: each image is opened and closed."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor
 
 from proto2torch import data
-from proto2torch.errors import NetError, did_you_mean
+from proto2torch.errors import DataError, NetError, did_you_mean
 from proto2torch.ir.graph import Net
+from proto2torch.net.built import Built
+
+_TARGET = re.compile(r"Target (-?\d+) is out of bounds")  # what torch's losses say of a label
 
 
 def collect(
@@ -44,6 +48,28 @@ def collect(
     if missing:
         raise NetError(f"needs every input. Missing: {', '.join(missing)}")
     return found
+
+
+def run(graph: Net, feeds: Mapping[str, data.AnyFeed], built: Built, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a net's module returns; a label out of range is named as its data layer names it."""
+    try:
+        return built.run(inputs)
+    except DataError as error:
+        target = _TARGET.search(error.message)
+        names = list(_names(graph, feeds, inputs, float(target[1]))) if target else []
+        if not names:
+            raise
+        raise DataError(f"{error.message}. The label is that of {', '.join(names)}") from error
+
+
+def _names(graph: Net, feeds: Mapping[str, data.AnyFeed], inputs: Mapping[str, Tensor], value: float) -> Iterator[str]:
+    """Where the labels of this value come from, as far as data layers gave them."""
+    for node in graph.nodes:
+        feed = feeds.get(node.name)
+        if isinstance(feed, data.Feed) and len(node.outputs) == 2:
+            labels = inputs[node.outputs[1].blob]
+            places = (labels.view(len(labels), -1) == value).any(1).nonzero().flatten().tolist()
+            yield from (name for place in places if (name := feed.name(place)) is not None)
 
 
 def as_tensor(name: str, value: Any, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -200,7 +200,7 @@ class Net(nn.Module):
         if built.module.training != self.training:
             built.module.train(self.training)
         built.refresh(self.blobs)
-        return built.run(inputs)
+        return arguments.run(self.graph, self.feeds, built, inputs)
 
     def _objective(self, values: Mapping[str, Tensor]) -> Tensor:
         total: Tensor | None = None
