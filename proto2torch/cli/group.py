@@ -104,8 +104,8 @@ class Main(LazyGroup):
             if not standalone_mode:
                 raise
             status = report(error, debug=state["debug"])
-            if own_process and status == INTERRUPTED:
-                _end(status)
+        if own_process and status == INTERRUPTED:
+            _end(INTERRUPTED)
         if not standalone_mode:
             return status
         sys.exit(status if isinstance(status, int) else 0)
