@@ -108,7 +108,7 @@ def best_names(solver: Solver) -> Names:
     """The files of the best snapshot."""
     ending = ".h5" if solver.definition.snapshot_hdf5 else ""
     stem = f"{solver.prefix}_best"
-    return Names(f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}", f"{stem}.resume")
+    return Names(f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}", f"{stem}.resume", solver.iter)
 
 
 class Patience(Callback):

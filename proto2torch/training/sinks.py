@@ -41,7 +41,8 @@ class JsonLog(Callback):
         self._write(plain(event))
 
     def snapshotted(self, solver: Solver, names: Names) -> None:
-        self._write({"event": "snapshot", "iteration": solver.iter, "weights": names.model, "solverstate": names.state})
+        what = {"event": "snapshot", "iteration": names.iteration}
+        self._write({**what, "weights": names.model, "solverstate": names.state})
 
     def end(self, solver: Solver) -> None:
         self._write({"event": "end", "iteration": solver.iter})

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,14 @@ class Names:
     model: str
     state: str
     resume: str
+    iteration: int = field(default=0, compare=False)
+    """The updates done at the snapshot."""
 
 
 def names(prefix: str, iteration: int, hdf5: bool) -> Names:
     """What the files of iteration `iteration` are called."""
     stem, ending = f"{prefix}_iter_{iteration}", ".h5" if hdf5 else ""
-    return Names(f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}", f"{stem}.resume")
+    return Names(f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}", f"{stem}.resume", iteration)
 
 
 @dataclass(frozen=True)
@@ -167,23 +169,54 @@ def check_names(nodes: Iterable[Node]) -> None:
 _BINARY = "a binary snapshot can: snapshot_format: BINARYPROTO"
 
 
-def save(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, log: Log) -> None:
-    """Write a snapshot, whole or not at all.
+@dataclass(frozen=True)
+class Taken:
+    """A snapshot in memory: what the training changes later is copied, so that a thread may write it."""
 
-    Raises:
-        RunError: a file cannot be written. Older snapshots stay as they were.
-    """
+    names: Names
+    net: str
+    layers: list[tuple[Any, list[Array]]]
+    diffs: list[list[Array]] | None
+    """For snapshot_diff, what the last update took from each blob."""
+    shared: list[tuple[str, int]]
+    """The (layer, index) of blobs that another layer owns."""
+    resume: bytes
+    state: SolverState
+
+    def write(self) -> None:
+        """Write all files, or none.
+
+        Raises:
+            RunError: a file cannot be written. Older snapshots stay as they were.
+        """
+        names = self.names
+        with _together((names.model, names.resume, names.state)) as (model, resume, solver):
+            if model.endswith(".h5"):
+                hdf5.write(model, self.layers, self.diffs, self.shared)
+            else:
+                caffemodel.write(model, self.net, self.layers, self.diffs, seal=True)
+            with files.atomic(resume) as temporary:
+                temporary.write_bytes(self.resume)
+            solverstate.write(solver, self.state, seal=True)
+
+
+def take(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, log: Log) -> Taken:
+    """Copy what a snapshot holds."""
     kind = "HDF5" if names.model.endswith(".h5") else "binary proto"
-    with _together((names.model, names.resume, names.state)) as (model, resume, solver):
-        log(f"Snapshotting to {kind} file {names.model}")
-        _save_model(model, net, diffs)
-        content = io.BytesIO()  # torch says nothing useful of a full disk
-        torch.save(state.resume, content)
-        with files.atomic(resume) as temporary:
-            temporary.write_bytes(content.getbuffer())
-        log(f"Snapshotting solver state to {kind} file {names.state}")
-        kept = SolverState(state.iteration, names.model, history(net, rule), state.current_step)
-        solverstate.write(solver, kept, seal=True)
+    log(f"Snapshotting to {kind} file {names.model}")
+    log(f"Snapshotting solver state to {kind} file {names.state}")
+    content = io.BytesIO()  # torch says nothing useful of a full disk
+    torch.save(state.resume, content)
+    kept = [array.copy() for array in history(net, rule)]
+    return Taken(
+        names,
+        net.name,
+        [(message, [array.copy() for array in arrays]) for message, arrays in net.layer_messages()],
+        [[array.copy() for array in arrays] for arrays in _updates(net)] if diffs else None,
+        [(node.name, param.index) for node in net.graph.nodes for param in node.params if param.owner],
+        content.getvalue(),
+        SolverState(state.iteration, names.model, kept, state.current_step),
+    )
 
 
 @contextmanager
@@ -294,17 +327,6 @@ def read_resume(path: str, iteration: int) -> dict[str, Any] | None:
             f"expected the state of iteration {iteration}. Received: {found}", where=Where(file=resume), hint=hint
         )
     return dict(content)
-
-
-def _save_model(path: str, net: Net, diffs: bool) -> None:
-    """The weights and, for snapshot_diff, what the last update took from each."""
-    if not diffs:
-        net.save(path)
-    elif path.endswith(".h5"):
-        shared = [(node.name, param.index) for node in net.graph.nodes for param in node.params if param.owner]
-        hdf5.write(path, net.layer_messages(), _updates(net), shared)
-    else:
-        caffemodel.write(path, net.name, net.layer_messages(), _updates(net), seal=True)
 
 
 def _updates(net: Net) -> Iterator[list[Array]]:

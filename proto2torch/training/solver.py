@@ -30,8 +30,10 @@ from proto2torch.training.out_of_memory import explained
 from proto2torch.training.scaling import Scale
 from proto2torch.training.signals import Action, Signals
 from proto2torch.training.smoothing import SmoothedLoss
+from proto2torch.training.snapshot import Names, Taken
 from proto2torch.training.update import Update
 from proto2torch.training.watch import Watch
+from proto2torch.training.writing import Writer
 from proto2torch.weights import solverstate
 
 ON_FULL_DISK = ("stop", "go-on")
@@ -141,6 +143,7 @@ class Solver:
         self._update = Update(d, self.net, self._display, self.log)
         self._smoothed = SmoothedLoss(d.average_loss)
         self._stopping = self._ending = self.interrupted = False
+        self._writer, self._keeping = Writer(), 0
         self.log("Solver scaffolding done.")
 
     @property
@@ -185,7 +188,15 @@ class Solver:
         self._smoothed = SmoothedLoss(d.average_loss)
         self._display.restart()
         self.callbacks.start(self)
+        try:
+            self._steps(iterations)
+        finally:
+            self._settle()
+
+    def _steps(self, iterations: int) -> None:
+        d = self.definition
         for _ in range(iterations):
+            self._settle(wait=False)
             if self._due(d.test_interval) and (self.iter > 0 or d.test_initialization):
                 self.test()
             if not self._stopping:
@@ -230,13 +241,25 @@ class Solver:
             results.append(means.outputs)
         return results
 
-    def snapshot(self, names: snapshot.Names | None = None) -> str:
+    def snapshot(self, names: Names | None = None) -> str:
         """Write a snapshot of now, to other files than those of its iteration where `names` says so.
 
         Returns the solverstate's path.
 
         Raises:
             RunError: a file cannot be written, or the loss was not finite; older snapshots stay as they are.
+        """
+        names, taken = self._taken(names)
+        self._writer.settle()
+        taken.write()
+        self.callbacks.tell("snapshotted", self, names)
+        return names.state
+
+    def _taken(self, names: Names | None = None) -> tuple[Names, Taken]:
+        """A snapshot of now in memory.
+
+        Raises:
+            RunError: the loss was not finite.
         """
         d = self.definition
         if self._watch:
@@ -246,9 +269,8 @@ class Solver:
         kept |= {"run": self.lineage.kept(), "policy": self._update.policy.state(), "callbacks": self.callbacks.state()}
         kept |= {"scale": self._scale.state()} if self._scale else {}
         progress = snapshot.Progress(self.iter, self._update.policy.current_step, kept)
-        snapshot.save(names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log)
-        self.callbacks.tell("snapshotted", self, names)
-        return names.state
+        taken = snapshot.take(names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log)
+        return names, taken
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Go on from a solverstate, Caffe's or ours: its iteration, weights and history.
@@ -278,6 +300,7 @@ class Solver:
     def close(self) -> None:
         """Close what the data layers read."""
         self.callbacks.end(self)
+        self._writer.close()
         self._nets.close()
 
     def _check_snapshots(self) -> None:
@@ -327,13 +350,20 @@ class Solver:
         self.callbacks.tell(what, self, event)
 
     def _keep(self) -> None:
-        """A snapshot that is due; where it cannot be written, what on_full_disk says."""
+        """A snapshot that is due: taken now, written by a thread while the training goes on."""
+        self._settle()
+        names, taken = self._taken()
+        self._writer.start(taken.write, lambda: self.callbacks.tell("snapshotted", self, names))
+        self._keeping = self.iter
+
+    def _settle(self, wait: bool = True) -> None:
+        """Take in the snapshot that the thread has written; where it could not, what on_full_disk says."""
         try:
-            self.snapshot()
+            self._writer.settle(wait)
         except RunError as error:
             if self.on_full_disk == "stop" or error.file is None:
                 raise
-            self.log(f"no snapshot of iteration {self.iter}: {str(error).splitlines()[0]}")
+            self.log(f"no snapshot of iteration {self._keeping}: {str(error).splitlines()[0]}")
 
     def _show_last(self) -> None:
         """One more forward of the train net, whose loss is shown: as in Caffe, it moves BatchNorm's statistics."""
