@@ -19,8 +19,8 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
     """
 
     differs = (
-        "The ignored target is compared as a whole number, and the mean is over items by default, not over values. HED's "
-        "loss of this name, which balances edges and the rest, is meant with --fork hed alone."
+        "The ignored target is compared as a whole number, and the mean is over items by default, not over values. "
+        "HED's loss of this name, which balances edges and the rest, is meant with --fork hed alone."
     )
 
     messages: ClassVar[tuple[str, ...]] = ("loss_param",)

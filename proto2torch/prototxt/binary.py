@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from proto2torch.errors import Proto2TorchError, PrototxtError, UnsupportedError, Where, raise_problems
-from proto2torch.prototxt import schema
+from proto2torch.prototxt import binary_forks, schema
 from proto2torch.prototxt.document import Document, Source
 
 LARGEST = 2**31 - 1
@@ -39,7 +39,13 @@ def net(data: bytes, path: str | None = None) -> Document:
     if len(data) > LARGEST:
         raise PrototxtError(f"a binary net has {LARGEST} bytes at most. Received: {len(data)} bytes", where=where)
     parsed = _parse(data[:-SEALED] if data[-SEALED:].startswith(SEAL) else data, where)
-    raise_problems(list(_strange(parsed, path)))
+    meant = binary_forks.understood(parsed, where)
+    if meant is None:
+        raise_problems(list(_strange(parsed, path)))
+    elif meant is not parsed:
+        for old, new in zip(_layers(parsed), _layers(meant), strict=True):
+            new.blobs.extend(old.blobs)
+        parsed = meant
     return Document(parsed, source=Source("", path))
 
 
@@ -82,17 +88,11 @@ def _parse(data: bytes, where: Where) -> Any:
 def _strange(net: Any, path: str | None) -> Iterator[Proto2TorchError]:
     """An error for each layer, and for the net, with fields that the schema does not know. They are discarded."""
     for layer in (*net.layer, *net.layers):
-        if _discards(layer):
+        if binary_forks.discards(layer):
             where = Where(file=path, layer=layer.name, type=layer.type if isinstance(layer.type, str) else None)
             yield UnsupportedError("the layer has fields, or a type, that are not among Caffe's", where=where)
-    if _discards(net):
+    if binary_forks.discards(net):
         yield UnsupportedError("the net has fields that are not among Caffe's", where=Where(file=path))
-
-
-def _discards(message: Any) -> bool:
-    before = message.ByteSize()
-    message.DiscardUnknownFields()
-    return bool(message.ByteSize() != before)
 
 
 def _layers(net: Any) -> Iterator[Any]:

@@ -48,9 +48,57 @@ def _forks() -> dict[str, dict[str, tuple[str, ...]]]:
     return table
 
 
+def classes_of(fork: str) -> dict[str, type[Any]]:
+    """All classes by name with the fields, values and numbers of one fork: those of BVLC Caffe and its own."""
+    return _classes(fork)
+
+
 @cache
-def _classes() -> dict[str, type[Any]]:
-    """All classes by name.
+def _numbers() -> dict[tuple[str, str, str], int]:
+    """The number of a name in a fork, by fork, message or enum, and name, where it is not that of the schema."""
+    table = {}
+    for line in files(__package__).joinpath("caffe.numbers").read_text("utf-8").splitlines():
+        fork, scope, pairs = line.split("\t")
+        for pair in pairs.split(" "):
+            name, _, number = pair.partition("=")
+            table[fork, scope, name] = int(number)
+    return table
+
+
+def _as_in(file: Any, fork: str) -> None:
+    """Leave of a file's descriptors what Caffe and one fork have, under the numbers of that fork."""
+
+    def messages(found: Any, outer: str) -> None:
+        for message in found:
+            scope = outer + message.name
+            messages(message.nested_type, f"{scope}.")
+            enums(message.enum_type, f"{scope}.")
+            kept(message.field, scope)
+
+    def enums(found: Any, outer: str) -> None:
+        for enum in found:
+            kept(enum.value, outer + enum.name)
+
+    def kept(found: Any, scope: str) -> None:
+        own = {}
+        for one in found:
+            if fork in forks(scope, one.name):
+                own[one.name] = one.number = _numbers().get((fork, scope, one.name), one.number)
+            if hasattr(one, "default_value"):
+                one.ClearField("default_value")  # what is not set is not translated
+        for at in reversed(range(len(found))):
+            others = found[at].name not in own and bool(forks(scope, found[at].name))
+            taken = found[at].name not in own and found[at].number in own.values()
+            if (others or taken) and len(found) > 1:  # an enum needs a value
+                del found[at]
+
+    messages(file.message_type, "")
+    enums(file.enum_type, "")
+
+
+@cache
+def _classes(fork: str = "") -> dict[str, type[Any]]:
+    """All classes by name; with a fork as that fork has them.
 
     They are held together because protobuf 4.22 to 4.24 keep a class only as long as somebody refers to it, and crash
     when a field's class is gone.
@@ -61,6 +109,8 @@ def _classes() -> dict[str, type[Any]]:
     pool = descriptor_pool.DescriptorPool()
     make, classes = _class_maker(pool), {}
     for file in compiled.file:
+        if fork:
+            _as_in(file, fork)
         pool.AddSerializedFile(file.SerializeToString())
         top_level = pool.FindFileByName(file.name).message_types_by_name.values()
         for descriptor in _with_nested(top_level):

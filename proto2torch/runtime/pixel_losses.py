@@ -56,14 +56,13 @@ def balanced_sigmoid_loss(x, target):
 
 
 def edge_loss(x, target):
-    """Sigmoid cross-entropy; edges weigh as much as the share of the rest, and so on."""
-    target = target.reshape(x.shape).flatten(1)
+    """Sigmoid cross-entropy; edges weigh the share of the rest, that the edges'."""
+    x, target = x.reshape(len(x), -1), target.reshape(len(x), -1)
     edge, rest = target == 1, target == 0
     edges, others = (side.sum(1, keepdim=True) for side in (edge, rest))
     share = torch.where(edge, others, edges) / (edges + others).clamp(min=1)
-    losses = F.binary_cross_entropy_with_logits(
-        x.flatten(1), edge.to(x.dtype), reduction="none"
-    )
+    goal = edge.to(x.dtype)
+    losses = F.binary_cross_entropy_with_logits(x, goal, reduction="none")
     return (share * losses).where(edge | rest, 0).sum() / len(x)
 
 

@@ -284,6 +284,39 @@ def test_an_enum_value_is_its_forks_where_caffe_lacks_it() -> None:
     assert schema.forks("PoolingParameter.PoolMethod", "MAX") == () == schema.forks("NoSuchParameter", "field")
 
 
+def test_every_field_of_a_fork_has_its_number_there() -> None:
+    short = short_names()
+    own = {(r.scope, r.name) for r in FIELDS}
+    classes = {fork: schema.classes_of(fork) for fork in short.values()}
+    wrong = []
+    for row in FORK_FIELDS:
+        if (row.scope, row.name) in own or row.scope in MERGED.values():
+            continue
+        field = classes[short[row.fork]][row.scope].DESCRIPTOR.fields_by_name.get(row.name)
+        if field is None or field.number != row.number:
+            wrong.append((row.fork, row.scope, row.name, row.number, field and field.number))
+    assert wrong == []
+
+
+def test_every_value_of_a_fork_has_its_number_there() -> None:
+    short = short_names()
+    own = {(r.scope, r.name) for r in ENUMS}
+    wrong = []
+    for row in FORK_ENUMS:
+        if (row.scope, row.name) in own or row.scope.split(".")[0] in MERGED:
+            continue
+        scope, _, name = row.scope.rpartition(".")
+        classes = schema.classes_of(short[row.fork])
+        if scope:
+            enum = classes[scope].DESCRIPTOR.enum_types_by_name[name]
+        else:
+            enum = classes["NetParameter"].DESCRIPTOR.file.enum_types_by_name[name]
+        value = enum.values_by_name.get(row.name)
+        if value is None or value.number != row.number:
+            wrong.append((row.fork, row.scope, row.name, row.number, value and value.number))
+    assert wrong == []
+
+
 def test_the_forks_stand_in_the_order_of_the_schema() -> None:
     given = schema.forks("TransformationParameter", "distort_param")
     assert given == ("ssd", "refinedet", "yolo", "nvidia", "intel", "synopsys")
@@ -362,6 +395,7 @@ def copy_of_the_schema(folder: Path) -> Path:
         "schemas/caffe.proto",
         BINPB.relative_to(ROOT),
         TABLE.relative_to(ROOT),
+        TABLE.with_name("caffe.numbers").relative_to(ROOT),
         f"{BINPB.relative_to(ROOT)}.sha256",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -382,7 +416,8 @@ def test_the_compiled_schema_belongs_to_its_source() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", ["schemas/caffe.proto", "proto2torch/prototxt/caffe.binpb", "proto2torch/prototxt/caffe.forks"]
+    "changed",
+    ["schemas/caffe.proto", *(f"proto2torch/prototxt/caffe.{kind}" for kind in ("binpb", "forks", "numbers"))],
 )
 def test_check_finds_what_is_stale(tmp_path: Path, changed: str) -> None:
     script = copy_of_the_schema(tmp_path)
@@ -420,6 +455,11 @@ def test_a_source_with_an_error_leaves_the_compiled_schema(tmp_path: Path) -> No
     done = build(script)
     assert done.returncode == 1 and "does not compile" in done.stderr
     folder = (tmp_path / BINPB.relative_to(ROOT)).parent
-    assert sorted(p.name for p in folder.iterdir()) == ["caffe.binpb", "caffe.binpb.sha256", "caffe.forks"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "caffe.binpb",
+        "caffe.binpb.sha256",
+        "caffe.forks",
+        "caffe.numbers",
+    ]
     assert (folder / "caffe.binpb").read_bytes() == BINPB.read_bytes()
     assert (folder / "caffe.forks").read_bytes() == TABLE.read_bytes()
