@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from proto2torch import files
-from proto2torch.errors import UnsupportedError
+from proto2torch.errors import RunError, UnsupportedError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -126,7 +126,10 @@ def _program(
         notes = [] if free else ["the batch size is fixed: the layers leave no other"]
         save(program, made)
         if check:
-            values = map(torch.as_tensor, run(made, expected.inputs))
+            try:
+                values = list(map(torch.as_tensor, run(made, expected.inputs)))
+            except Exception as error:  # of torch, or of onnxruntime, which has many kinds
+                raise RunError(f"the {kind} file does not run: {' '.join(str(error).split())[:300]}") from error
             worst = self_check.passed(
                 f"the {kind} file", dict(zip(source.returns, values, strict=True)), expected.outputs
             )

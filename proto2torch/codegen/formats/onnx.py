@@ -38,7 +38,7 @@ def program(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[s
         UnsupportedError: ONNX, or torch's exporter, has no operator for something.
     """
     made, free = _exported(module, inputs, returns)
-    _split_unsqueeze(made.model)
+    _reshape_for_unsqueeze(made.model)
     _count_inside(made.model)
     return made, free
 
@@ -175,25 +175,22 @@ def _count_inside(model: Any) -> None:
             node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 0)
 
 
-def _split_unsqueeze(model: Any) -> None:
-    """Let each Unsqueeze insert one axis: OpenCV 4 reads no other."""
+def _reshape_for_unsqueeze(model: Any) -> None:
+    """Insert several axes by a Reshape: OpenCV 4 reads no Unsqueeze of several, and fixes the batch in each of one."""
     import onnx_ir as ir
 
     for node in list(model.graph):
-        if node.op_type != "Unsqueeze":
+        shape = node.outputs[0].shape if node.op_type == "Unsqueeze" else None
+        if shape is None or sum(not isinstance(size, int) for size in shape) > 1:
             continue
-        value, axes_value = node.inputs
-        axes, made = ir.convenience.get_const_tensor(axes_value), []
-        if axes is None or axes.size < 2:
-            continue
-        for i, axis in enumerate(sorted(int(a) for a in axes.numpy())):
-            name = f"{node.outputs[0].name}_{i}"
-            at = ir.Value(name=f"{name}_axis", const_value=ir.tensor([axis], name=f"{name}_axis"))
-            model.graph.register_initializer(at)
-            made.append(ir.node("Unsqueeze", [value, at], name=f"{node.name}_{i}"))
-            value = made[-1].outputs[0]
-            value.name, value.dtype = name, node.outputs[0].dtype
-        value.shape = node.outputs[0].shape
-        ir.convenience.replace_nodes_and_values(model.graph, node, [node], made, [node.outputs[0]], [value])
-        if not axes_value.uses():
-            model.graph.initializers.pop(axes_value.name, None)
+        name = f"{node.name}_shape"
+        sizes = ir.tensor([size if isinstance(size, int) else -1 for size in shape], name=name)
+        target = ir.Value(name=name, const_value=sizes)
+        model.graph.register_initializer(target)
+        made = ir.node("Reshape", [node.inputs[0], target], name=node.name)
+        old, new = node.outputs[0], made.outputs[0]
+        new.name, new.dtype, new.shape = f"{old.name}_reshaped", old.dtype, shape
+        axes = node.inputs[1]
+        ir.convenience.replace_nodes_and_values(model.graph, node, [node], [made], [old], [new])
+        if not axes.uses():
+            model.graph.initializers.pop(axes.name, None)
