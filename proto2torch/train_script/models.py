@@ -148,8 +148,8 @@ def _test_class(text: str, name: str, base: str, train: str, graph: Net, source:
     same = theirs.get("__init__") == ours.get("__init__") and signatures[0] == signatures[1]
     head, body = ("\n".join(statement(f"class {name}({base}):", 0)), ours["forward"]) if same else text.split("\n", 1)
     given = ", ".join(prose(name) for name in source.returns)
-    where = f" of {prose(PurePath(graph.path).name)}" if graph.path else ""
-    return "\n".join([head, *docstring(f"The net{where} in phase {graph.phase}, which gives {given}.", 4), "", body])
+    which = "The same net" if same else f"The net of {prose(PurePath(graph.path or '').name)}"
+    return "\n".join([head, *docstring(f"{which} in phase {graph.phase}, which gives {given}.", 4), "", body])
 
 
 def _switched(graph: Net) -> bool:

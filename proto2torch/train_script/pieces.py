@@ -17,7 +17,7 @@ _STANDARD = {
     "Path": "from pathlib import Path",
 }
 _OTHERS = {
-    "h5py": "import h5py",
+    "h5py": "import h5py  # type: ignore[import-untyped]",
     "lmdb": "import lmdb",
     "np": "import numpy as np",
     "torch": "import torch",
@@ -64,11 +64,10 @@ def words(text: str) -> set[str]:
 
 
 def imports(text: str, others: Iterable[str] = ()) -> str:
-    """The import lines of a script, as isort leaves them; `others` are those that the code of a net needs."""
-    used = words(text)
-    standard = [line for name, line in _STANDARD.items() if name in used]
-    known = {*_STANDARD.values(), *_OTHERS.values()}
-    third = [line for name, line in _OTHERS.items() if name in used] + [line for line in others if line not in known]
+    """The import lines of a script, as isort leaves them: what `text` uses, and `others`, which the nets need."""
+    used, others = words(text), set(others)
+    standard = [line for name, line in _STANDARD.items() if name in used or line in others]
+    third = {line for name, line in _OTHERS.items() if name in used} | others.difference(_STANDARD.values())
     blocks = [_block(standard), _block(third)]
     return "\n\n".join(block for block in blocks if block)
 

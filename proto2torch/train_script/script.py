@@ -32,6 +32,14 @@ _OWN = frozenset(
 """Names that the script itself defines, which no class of a net may have."""
 
 
+_WITHOUT = {
+    "debug_info": "the lines of each layer's values",
+    "test_compute_loss": "the line with the loss of a test",
+    "snapshot_diff": "the gradients in snapshots",
+}
+"""What the fields that a script does without would show."""
+
+
 @dataclass(frozen=True)
 class Script:
     """A training script."""
@@ -105,6 +113,12 @@ class _Learning:
     functions: tuple[str, ...]
 
 
+def _left_out(d: SolverDefinition) -> list[str]:
+    """A note for each field that changes no weight and that the script does without."""
+    asked = [field for field in _WITHOUT if getattr(d.document.message, field)]
+    return [f"{d.document.where(field)}: the script does without {field}, {_WITHOUT[field]}" for field in asked]
+
+
 class _Assembly:
     """Puts the parts of one script together."""
 
@@ -116,17 +130,18 @@ class _Assembly:
         self.readers = Readers(feeds, self.stem)
 
     def script(self) -> Script:
+        d = self.d
         learning = self._learning()
         parts = self._parts(learning.optimizer)
         readers = self.readers.functions.values()
         own = [*learning.functions, *readers, *training.functions(parts), training.training(parts)]
         body = "\n\n\n".join(part for part in [*own, training.command_line(parts)] if part)
         constants = "\n".join([training.constants(parts), *self.readers.means])
-        classes = [*self.classes.runtime, *self.classes.classes]
-        code = "\n\n\n".join([constants, *classes, *self.readers.carried(body), body])
-        imports = pieces.imports(code, self.classes.imports)
-        notes = tuple(dict.fromkeys(note for model in self.nets for note in model.graph.notes))
-        return Script(f"{self._docstring()}\n\n{imports}\n\n{code}\n", self.train, self.readers.arrays, notes)
+        rest = [*self.readers.carried(body), body]
+        imports = pieces.imports("\n".join([constants, *rest]), self.classes.imports)
+        code = "\n\n\n".join([constants, *self.classes.runtime, *self.classes.classes, *rest])
+        notes = dict.fromkeys([*_left_out(d), *(note for model in self.nets for note in model.graph.notes)])
+        return Script(f"{self._docstring()}\n\n{imports}\n\n{code}\n", self.train, self.readers.arrays, tuple(notes))
 
     def _learning(self) -> _Learning:
         """How the weights begin, and how they are updated."""

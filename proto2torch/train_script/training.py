@@ -52,7 +52,7 @@ def _init(parts: Parts) -> str:
         "self.net.to(device)",
     ]
     for name, test in zip(parts.test_nets, parts.tests, strict=True):
-        lines.append(f"self.{name} = {test.name}().to(device).eval()")
+        lines += [f"self.{name} = {test.name}()", f"self.{name}.to(device).eval()"]
     lines += [*_sharing(parts), f"self.optimizer = {parts.optimizer}", "self.iteration = 0"]
     lines += ["self.tests = 0"] * bool(parts.tests)
     lines += ["self.losses = deque(maxlen=AVERAGE_LOSS)"] * parts.smooths
