@@ -17,6 +17,8 @@ def write(definition: NetDefinition, shapes: Shapes | None = None) -> str:
     whole = upgrade.message(definition)
     layers = list(whole.layer)
     del whole.layer[:]
+    if not whole.name:
+        whole.ClearField("name")
     parts = [text.dump(whole)] if whole.ByteSize() else []
     for place, layer in enumerate(layers):
         alone = type(whole)()
