@@ -145,7 +145,7 @@ class Net(nn.Module):
 
     def forward(self, *args: Any, **inputs: Any) -> dict[str, Tensor]:
         """Every net output by name; `loss` is the objective of this forward. HDF5Output layers write their files."""
-        return self._whole(_outputs, self._inputs(args, inputs), ("files",) if self._files else ())[0]
+        return self._whole(_outputs, args, inputs, ("files",) if self._files else ())[0]
 
     def observed(self, **inputs: Any) -> tuple[dict[str, Tensor], dict[Value, Tensor]]:
         """What `forward` gives, and every value of the net on the way, as `versions` gives them."""
@@ -153,7 +153,7 @@ class Net(nn.Module):
         def returns(graph: Graph) -> Returns:
             return [*_outputs(graph), *_versions(graph).items()]
 
-        outputs, values = self._whole(returns, self._inputs((), inputs), ("observed\0",))
+        outputs, values = self._whole(returns, (), inputs, ("observed\0",))
         return outputs, {value: values[name] for name, value in _versions(self.graph).items()}
 
     def features(self, *names: str, **inputs: Any) -> dict[str, Tensor]:
@@ -176,12 +176,12 @@ class Net(nn.Module):
         return {value: found[name] for name, value in names.items()}
 
     def _whole(
-        self, returns: Callable[[Graph], Returns], inputs: dict[str, Tensor], names: tuple[str, ...]
+        self, returns: Callable[[Graph], Returns], args: tuple[Any, ...], inputs: dict[str, Any], names: tuple[str, ...]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A forward of all layers: the net's outputs, and all that `returns` says."""
         for file in self._files:
             file.prepare()
-        values = self._run(returns, inputs, names, whole=True)
+        values = self._run(returns, self._inputs(args, inputs), names, whole=True)
         self.loss = self._objective(values)
         for file in self._files:
             file.write(values)
