@@ -127,7 +127,7 @@ class Layer:
     # What a subclass says
 
     @classmethod
-    def chosen(cls, definition: LayerDefinition, fork: str) -> type[Layer]:
+    def chosen(cls, definition: LayerDefinition, fork: str) -> builtins.type[Layer]:
         """The class for a layer of this type in a net of `fork`, or of no known one: itself, where forks do not give
         the type several meanings (layers/variants.py)."""
         return cls

@@ -39,6 +39,8 @@ def run(p: Any, report: Report, *, rules: Iterable[str], policies: Iterable[str]
         if getattr(p, name) < least:
             report(name, f"{name} must be at least {least}. Received: {getattr(p, name)}")
     _one_of(p, "regularization_type", ("L2", "L1"), report)
+    _one_of(p, "eval_type", ("classification", "detection"), report)
+    _one_of(p, "ap_version", ("Integral", "MaxIntegral", "11point"), report)
     if _one_of(p, "type", rules, report):
         _rule(p, report)
     if _one_of(p, "lr_policy", policies, report):

@@ -34,8 +34,8 @@ _POLICY_FIELDS: dict[str, tuple[str, ...]] = {
     "multifixed": ("stagelr", "stageiter"),
     "plateau": ("gamma", "plateau_winsize"),
 }
-_OF_FORKS = ("stagelr", "stageiter", "plateau_winsize")
-"""Fields of forks that are understood: those of their learning-rate policies."""
+_OF_FORKS = ("stagelr", "stageiter", "plateau_winsize", "eval_type", "ap_version", "show_per_class_result")
+"""Fields of forks that are understood: those of their learning-rate policies, and of SSD's tests."""
 _NETS = ("net_param", "train_net_param", "test_net_param")
 """The fields that hold whole nets, which are checked where they are read."""
 
@@ -85,6 +85,9 @@ class SolverDefinition:
     """The device_id where the file itself says solver_mode GPU; None for the CPU."""
     weights: tuple[str, ...]
     debug_info: bool
+    ap_version: str
+    """How a test takes the average precision of a DetectionEvaluate layer's detections."""
+    show_per_class_result: bool
 
     @property
     def path(self) -> str | None:
@@ -126,7 +129,7 @@ def _definition(document: Document, train: NetSource, tests: tuple[NetSource, ..
             *("type", "lr_policy", "base_lr", "gamma", "power", "stepsize", "momentum", "momentum2", "rms_decay"),
             *("delta", "weight_decay", "regularization_type", "iter_size", "average_loss", "max_iter", "display"),
             *("test_interval", "test_initialization", "test_compute_loss", "snapshot", "snapshot_prefix"),
-            *("snapshot_after_train", "snapshot_diff", "debug_info"),
+            *("snapshot_after_train", "snapshot_diff", "debug_info", "ap_version", "show_per_class_result"),
         )
     }
     return SolverDefinition(

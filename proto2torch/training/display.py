@@ -43,11 +43,14 @@ class Display:
         self._last, self._clock = iteration, now
         return Displayed(iteration, now - self._born, loss, lr, values, speed, speed * self._images)
 
-    def test(self, iteration: int, index: int, means: Means, with_loss: bool) -> Tested:
-        """The result of one test net."""
+    def test(self, iteration: int, index: int, means: Means, with_loss: bool, by_class: bool = False) -> Tested:
+        """The result of one test net; `by_class` shows the average precision of each class too, as SSD does."""
         loss = means.loss.item()
         if with_loss:
             self._log(f"Test loss: {shown(loss)}")
+        for classes in means.classes.values() if by_class else ():
+            for label, precision in classes.items():
+                self._log(f"class{label}: {shown(precision)}")
         values = tuple(figures(means.outputs, means.weights))
         for line in output_lines("Test", values):
             self._log(line)

@@ -232,11 +232,13 @@ class Solver:
             self.log(f"Iteration {self.iter}, Testing net (#{i})")
             forward = DebugInfo(net, self.log).forward if self._debug else net
             with explained(net, self.definition):
-                means = test.run(net, source.iterations, go_on=self._goes_on, forward=forward)
+                version = self.definition.ap_version
+                means = test.run(net, source.iterations, go_on=self._goes_on, forward=forward, ap_version=version)
             if means is None:
                 self.log("Test interrupted.")
                 break
-            event = self._display.test(self.iter, i, means, self.definition.test_compute_loss)
+            d = self.definition
+            event = self._display.test(self.iter, i, means, d.test_compute_loss, d.show_per_class_result)
             self._tell("tested", event)
             results.append(means.outputs)
         return results

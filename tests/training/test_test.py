@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 
 from proto2torch.training import test
@@ -9,6 +11,8 @@ from proto2torch.training import test
 
 class Counting:
     """Gives 1, 2, 3 … as its output, and twice that as its loss."""
+
+    graph = SimpleNamespace(nodes=())
 
     def __init__(self):
         self.loss_weights = {"out": 2.0, "hidden": 1.0}
