@@ -26,6 +26,16 @@ def test_else_each_has_its_line() -> None:
     assert statement(f"y = f({', '.join(names)})", 0) == ["y = f(", *[f"    {n}," for n in names], ")"]
 
 
+def test_parts_of_a_list_a_dict_or_a_tuple_never_share_a_line() -> None:
+    names = [c * 30 for c in "abc"]
+    for text, end in ((f"x = [{', '.join(names)}]", "]"), (f"return {{{', '.join(f'{n}: 1' for n in names)}}}", "}")):
+        lines = statement(text, 0)
+        assert len(lines) == 5 and lines[-1] == end and all(line.endswith(",") for line in lines[1:-1])
+    assert statement(f"if x in ({', '.join(names)}):", 0) == ["if x in (", *[f"    {n}," for n in names], "):"]
+    index = f"x = {'a' * 60}[{'b' * 30}]"
+    assert statement(index, 0) == [f"x = {'a' * 60}[", f"    {'b' * 30}", "]"]
+
+
 def test_commas_in_strings_and_brackets_do_not_split() -> None:
     assert split_arguments('"a, b", (1, 2), [x, y], k={1: 2, 3: 4}') == ['"a, b"', "(1, 2)", "[x, y]", "k={1: 2, 3: 4}"]
 

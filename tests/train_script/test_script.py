@@ -106,16 +106,14 @@ def test_scripts_are_as_formatter_linter_and_mypy_want_them(here: Path) -> None:
 
 
 def test_the_same_solver_gives_the_same_bytes(digits: str) -> None:
-    texts = set()
-    for seed in ("0", "1"):
-        done = subprocess.run(
-            [sys.executable, "-m", "proto2torch", "export", digits],
-            capture_output=True,
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
-        )
-        assert done.returncode == 0, done.stderr
-        texts.add(done.stdout)
-    assert len(texts) == 1
+    done = subprocess.run(
+        [sys.executable, "-m", "proto2torch", "export", digits],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == export(digits).stdout
 
 
 def test_it_names_nothing_of_proto2torch(here: Path) -> None:
@@ -210,7 +208,7 @@ def harmless(folder: Path) -> tuple[str, list[float]]:
     return shape(made.text), sums(made)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(drawn=names())
 def test_no_name_becomes_code(drawn: dict[str, str], folder: Path, harmless: tuple[str, list[float]]) -> None:
     made = solved(folder, small(drawn), SOLVER + 'snapshot_prefix: "s"')
