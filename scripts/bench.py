@@ -1,11 +1,18 @@
 """Measure proto2torch against plain PyTorch or numpy, both in one run, as ratios (below 1: proto2torch takes less).
 
-    scripts/bench step    a LeNet training step against the same step written by hand; at most 1.05
+    scripts/bench step    a LeNet training step against the same step written by hand; at most 0.645
     scripts/bench load    ResNet-152's prototxt to a module against torchvision's resnet152(); at most 1.0
     scripts/bench memory  the peak of one inference of ResNet-152 against torchvision's; at most 1.1
     scripts/bench update  an update of 61 million parameters against torch.optim.SGD as it comes; at most 0.2
-    scripts/bench lrn     LRN and its gradient against nn.LocalResponseNorm; at most 0.125
+    scripts/bench lrn     LRN and its gradient against nn.LocalResponseNorm; at most 0.125; lrn_last in channels_last
     scripts/bench caffenet  a CaffeNet training step, batch 16, against the same by hand; at most 0.77
+    scripts/bench step_bf16, caffenet_bf16  the two steps with --precision bf16 against float32's by hand
+    scripts/bench generated  the module of LeNet against a hand-written one at equal flags; at most 1.02
+    scripts/bench pooling  3/2 max pooling as our nets lay planes out against contiguous ones; at most 1/2.8
+    scripts/bench nesterov  as update, by Nesterov's rule against torch.optim.SGD(nesterov=True); at most 0.2
+    scripts/bench parser  the largest prototxt of the zoo against protobuf's text_format; at most 0.25
+    scripts/bench export  export of GoogLeNet against `import torch`, a process each; at most 0.25
+    scripts/bench snapshot, snapshot_held  CaffeNet's snapshot against torch.save; the wait for it against a step
     scripts/bench rules   an update of ResNet-50's weights by each rule against torch.optim's nearest; at most 1.1
     scripts/bench weights   a .caffemodel of 240 MB into a net against numpy's copy of the same bytes; at most 1.2
     scripts/bench sealed    the same with the checksum of our own snapshots, which is verified first
@@ -25,9 +32,11 @@ clock where that is busy with other work.
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import json
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -42,6 +51,7 @@ import bench_detection
 import bench_kernels
 import bench_memory
 import bench_rules
+import bench_speed
 import bench_weights
 import h5py
 import torch
@@ -53,10 +63,10 @@ import proto2torch as p2t
 ROOT = Path(__file__).resolve().parents[1]
 CAFFENET = ROOT.parent / "shared/zoo/BVLC+caffe/models/bvlc_reference_caffenet/train_val.prototxt"
 RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/ResNet-152-deploy.prototxt"
-TARGETS = {"step": 1.05, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77, "rules": 1.1}
+TARGETS = {"step": 0.645, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77, "rules": 1.1}
 TARGETS |= {"weights": 1.2, "sealed": 2.0, "vgg16": 1.0, "weights_peak": 64, "features": 1.053}
 TARGETS |= {"detection": 2.0, "mobilenet_ssd": 1.05}
-TARGETS |= bench_data.TARGETS
+TARGETS |= bench_data.TARGETS | bench_speed.TARGETS
 
 BATCHES, BATCH = 8, 64
 
@@ -221,12 +231,42 @@ def caffenet(device: str) -> Sides:
     return Sides(lambda: solver.step(1), theirs, 1)
 
 
+def generated(device: str) -> Sides:
+    """The module of LeNet and one written by hand, both in channels_last: forward and backward."""
+    images, labels = torch.rand(2, BATCH, 1, 28, 28), torch.randint(10, (2, BATCH))
+    solver = _solver(LENET, images, labels, device)
+    given = images[0].to(device), labels[0].float().to(device)
+    return Sides(*bench_speed.generated(solver.net.module, ByHand().to(device), *given), 20)
+
+
+def snapshot(device: str, *, held: bool) -> Sides:
+    """CaffeNet's snapshot written, or how long it holds the training up."""
+    folder = tempfile.mkdtemp(prefix="bench")
+    atexit.register(shutil.rmtree, folder)
+    images, labels = torch.randn(2, 16, 3, 227, 227), torch.randint(1000, (2, 16))
+    solver = _solver(bench_kernels.caffenet_text(CAFFENET, 16), images, labels, device)
+    return Sides(*bench_speed.snapshot(solver, folder, held=held), 1, against="a step" if held else "torch.save")
+
+
+def _in_bf16(sides: Sides) -> Sides:
+    return sides._replace(ours=bench_speed.in_bf16(sides.ours), check=lambda: None)
+
+
 BENCHES = {
     "step": step,
     "load": load,
     "update": lambda device: Sides(*bench_kernels.update(device)),
+    "nesterov": lambda device: Sides(*bench_kernels.nesterov(device)),
     "lrn": lambda device: Sides(*bench_kernels.lrn(device)),
+    "lrn_last": lambda device: Sides(*bench_kernels.lrn(device, torch.channels_last)),
+    "pooling": lambda device: Sides(*bench_speed.pooling(device), 1),
     "caffenet": caffenet,
+    "step_bf16": lambda device: _in_bf16(step(device)),
+    "caffenet_bf16": lambda device: _in_bf16(caffenet(device)),
+    "generated": generated,
+    "parser": lambda device: Sides(*bench_speed.parser(), 1, against="protobuf"),
+    "snapshot": lambda device: snapshot(device, held=False),
+    "snapshot_held": lambda device: snapshot(device, held=True),
     "weights": lambda device: _plain(bench_weights.weights(device), "numpy"),
     "sealed": lambda device: _plain(bench_weights.weights(device, seal=True), "numpy"),
     "vgg16": lambda device: _plain(bench_weights.vgg16(device), "PyTorch"),
@@ -246,6 +286,8 @@ def _rows(name: str, rounds: int, device: str) -> Iterator[dict[str, object]]:
         for rule, found in bench_rules.rules(device):
             sides = _plain(found, "torch.optim")
             yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"rules {rule}"}
+    elif name == "export":
+        yield bench_speed.export(rounds)
     elif name in bench_data.TARGETS:
         yield bench_data.row(name, rounds, LENET, SOLVER)
     else:

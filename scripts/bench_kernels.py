@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proto2torch.runtime.lrn import across_channels_lrn
+from proto2torch.solvers.nesterov import Nesterov
 from proto2torch.solvers.sgd import SGD
 
 Side = Callable[[], object]
@@ -28,6 +30,12 @@ def update(device: str) -> Found:
     return _updates(SGD, device), _updates(torch.optim.SGD, device), 1
 
 
+def nesterov(device: str) -> Found:
+    """The same by Nesterov's rule."""
+    theirs = _updates(partial(torch.optim.SGD, nesterov=True), device)
+    return _updates(Nesterov, device), theirs, 1
+
+
 def _updates(rule: Callable[..., Any], device: str) -> Side:
     weights = [torch.zeros(shape, device=device) for shape in CONVOLUTIONS + INNER_PRODUCTS]
     biases = [torch.zeros(weight.shape[0], device=device) for weight in weights]
@@ -37,9 +45,9 @@ def _updates(rule: Callable[..., Any], device: str) -> Side:
     return rule(params, **RULE).step
 
 
-def lrn(device: str) -> Found:
+def lrn(device: str, layout: torch.memory_format = torch.contiguous_format) -> Found:
     """LRN over CaffeNet's first convolution, forward and backward, against nn.LocalResponseNorm."""
-    x = torch.randn(16, 96, 55, 55, device=device).requires_grad_()
+    x = torch.randn(16, 96, 55, 55, device=device).to(memory_format=layout).requires_grad_()
     dy = torch.randn_like(x)
     theirs = nn.LocalResponseNorm(5, alpha=0.0001)
 
