@@ -133,6 +133,9 @@ class Memory:
     def next(self) -> tuple[Tensor, Tensor]:
         return next(self._batches)
 
+    def state(self) -> dict[str, object]:
+        return {}
+
 
 def step(device: str) -> Sides:
     """A train step of each side: forward, backward, update. The same batches, initial weights and rule."""

@@ -46,6 +46,8 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--glog", is_flag=True, help="Begin each line of the log as Caffe's lines begin.")
 @click.option("--json-log", metavar="FILE", type=options.FILE, help="Append each event to FILE, a JSON object a line.")
 @click.option("--tensorboard", metavar="DIR", type=options.FILE, help="Write the figures for TensorBoard.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the train net; the log says whether it was faster.")
+@click.option("--cuda-graph", is_flag=True, help="Record forward and backward once, and play them back. CUDA only.")
 @click.option("--profile", metavar="N", type=click.IntRange(min=1), help="Write where the time of N iterations goes.")
 @click.option("--records/--no-records", default=True, help="Whether to write the folder PREFIX_run. [yes]")
 def train(
@@ -67,6 +69,7 @@ def train(
     dry_run: bool,
     watch: bool,
     on_full_disk: str,
+    cuda_graph: bool,
     glog: bool,
     **told: Any,
 ) -> None:
@@ -111,6 +114,7 @@ def train(
         callbacks=() if dry_run else _callbacks(**told),
         watch=watch,
         on_full_disk=on_full_disk,
+        cuda_graph=cuda_graph,
     )
     if (told["best"] or told["patience"]) and not training.test_nets:
         refuse("--best and --patience go by a test net's outputs. Received: a solver without test nets")
@@ -137,9 +141,11 @@ def _callbacks(
     tensorboard: str | None,
     records: bool,
     profile: int | None,
+    compiled: bool,
 ) -> list[Callback]:
     """What the options ask to be told of the training."""
     from proto2torch.training import progress, retention, sinks
+    from proto2torch.training.compiling import Compile
     from proto2torch.training.profile import Profile
     from proto2torch.training.records import Records
 
@@ -147,6 +153,7 @@ def _callbacks(
         return [
             *([Records()] if records else []),
             *([Profile(profile)] if profile else []),
+            *([Compile()] if compiled else []),
             *([sinks.JsonLog(json_log)] if json_log else []),
             *([sinks.TensorBoard(tensorboard)] if tensorboard else []),
             *([retention.Keep(keep)] if keep else []),

@@ -288,6 +288,10 @@ class Net(nn.Module):
             net.feeds[name].load_state(state)
         return net.train(kept.training)
 
+    def batch(self) -> dict[str, Tensor]:
+        """The next batch of the data layers, by blob, on the net's device."""
+        return self._inputs((), {})
+
     def trace(self) -> None:
         """Let each layer compute under its number, for a profile; what it computes stays the same."""
         self._layouts.trace(self.device)

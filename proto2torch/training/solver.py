@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from proto2torch import precision
-from proto2torch.errors import RunError, Where
+from proto2torch.errors import DeviceError, RunError, Where
 from proto2torch.layers.variants import check_fork
 from proto2torch.prototxt.dialect import written_for
 from proto2torch.prototxt.read import read_solver
@@ -24,6 +24,7 @@ from proto2torch.training.callbacks import Callback, Callbacks
 from proto2torch.training.debug_info import DebugInfo
 from proto2torch.training.display import Display
 from proto2torch.training.events import Event, History
+from proto2torch.training.graphs import Recorded, refusal
 from proto2torch.training.lineage import Lineage
 from proto2torch.training.log import Log
 from proto2torch.training.out_of_memory import explained
@@ -71,6 +72,7 @@ class Solver:
         watch: bool = True,
         on_full_disk: str = "stop",
         fork: str = "",
+        cuda_graph: bool = False,
     ) -> None:
         """Read the solver and build its nets.
 
@@ -91,6 +93,7 @@ class Solver:
             watch: whether a loss or a gradient that is not finite ends the training with a RunError.
             on_full_disk: "stop" where a snapshot that cannot be written ends the training, "go-on" where it is logged.
             fork: the fork of Caffe that the nets are written for, where their layers do not tell, as in `load`.
+            cuda_graph: whether forward and backward are recorded once on the device, and played back.
 
         Raises:
             SolverError: what is wrong with the solver; NetError, DataError, WeightsError for what it names.
@@ -138,6 +141,7 @@ class Solver:
         self.images = nets.batch_size(self.net) * d.iter_size
         self._watch = Watch(self.net) if watch else None
         self._scale = Scale(self.device) if precision.scales() else None
+        self._recorded = self._recording() if cuda_graph else None
         self._debug = DebugInfo(self.net, self.log, self._watch) if d.debug_info else None
         self._display = Display(self.log, d.display, self.images)
         self._update = Update(d, self.net, self._display, self.log)
@@ -333,6 +337,11 @@ class Solver:
 
     def _forward_backward(self, debug: DebugInfo | None) -> Tensor:
         """The mean loss of iter_size batches; their gradients add up in the parameters. `debug` logs on the way."""
+        if self._recorded and not debug:
+            self.outputs, loss = self._recorded.run()
+            if self._watch:
+                self._watch.loss(self.iter, loss)
+            return loss
         batches = self.definition.iter_size
         losses = []
         for _ in range(batches):
@@ -343,9 +352,18 @@ class Solver:
             if debug:
                 debug.backward()
             elif self.net.loss.requires_grad:
-                (self._scale.of(self.net.loss) if self._scale else self.net.loss).backward()  # type: ignore[no-untyped-call]
+                self._scaled(self.net.loss).backward()  # type: ignore[no-untyped-call]
         self.outputs = {name: value.detach() for name, value in outputs.items()}
         return losses[0] if batches == 1 else torch.stack(losses).sum() / batches
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return self._scale.of(loss) if self._scale else loss
+
+    def _recording(self) -> Recorded:
+        reason = refusal(self.net, self.definition)
+        if reason is not None:
+            raise DeviceError(f"the training cannot be recorded as a CUDA graph: {reason}")
+        return Recorded(self.net, self._scaled)
 
     def _tell(self, what: str, event: Event) -> None:
         self.history.add(event)
