@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proto2torch.exporting.job import Job
     from proto2torch.ir.graph import Shape
     from proto2torch.net import Net
+    from proto2torch.predict.preprocess import Preprocessor
 
 _ENDINGS = {
     ".onnx": "onnx",
@@ -44,6 +45,7 @@ _WEIGHTS_ALONE = ("safetensors", "caffemodel", "h5")
 @click.option("--flat", is_flag=True, help="Write every layer out: no classes for what repeats.")
 @click.option("--no-check", is_flag=True, help="Do not run what is written against the net: faster.")
 @click.option("--shapes", "commented", is_flag=True, help="With --format prototxt: the shapes of tops, as comments.")
+@click.option("--with-preprocess", is_flag=True, help="With what is done to an image: a class Prepare, and as JSON.")
 @options.shapes
 @options.state
 @options.plain
@@ -61,6 +63,7 @@ def export(
     flat: bool,
     no_check: bool,
     commented: bool,
+    with_preprocess: bool,
     shapes: dict[str, Shape],
     level: int | None,
     stage: str,
@@ -75,6 +78,7 @@ def export(
     --shape says what a data layer gives, so that its database need not be there.
 
     With --weights and -o model.py the weights go to model.safetensors beside it, and model.py says how to load them.
+    What the net's data layer does to an image stands there too, and with --with-preprocess in a class of its own.
 
     \b
     Example:
@@ -82,6 +86,7 @@ def export(
       proto2torch export deploy.prototxt --weights net.caffemodel -o model.py
       proto2torch export deploy.prototxt --weights net.caffemodel -o model.onnx
       proto2torch export train_val.prototxt --shape data=50,3,227,227
+      proto2torch export train_val.prototxt --weights net.caffemodel -o model.py --with-preprocess
       proto2torch export examples/digits/lenet_solver.prototxt -o train.py
     """
     kind = kind or _ENDINGS.get(Path(output or "").suffix.lower(), "python")
@@ -105,12 +110,34 @@ def export(
         refuse(f"--shapes is for --format prototxt. Received: --format {kind}")
     if state_dict is not None and (kind != "python" or weights is None):
         refuse("--state-dict writes the weights of --weights beside Python source")
+    if with_preprocess and (output is None or kind == "prototxt"):
+        refuse("--with-preprocess writes beside what is exported: give -o FILE, and another format than prototxt")
+    wanted = with_preprocess or (kind == "python" and weights is not None)
+    prepare = _preparation(job, asked=with_preprocess) if wanted else None
     if kind == "prototxt":
         _prototxt(job, output, commented)
     elif kind == "python":
-        _python(job, output, weights, state_dict, strict=strict, check=not no_check)
+        module = with_preprocess
+        _python(job, output, weights, state_dict, prepare, strict=strict, check=not no_check, module=module)
     else:
         _other(job, output, kind, weights, strict=strict, check=not no_check)
+    if with_preprocess and output and prepare:
+        from proto2torch.predict import source as preparation
+
+        for path in preparation.write(Path(output).with_suffix(""), prepare):
+            say(f"{path}: written")
+
+
+def _preparation(job: Job, *, asked: bool) -> Preprocessor | None:
+    """What the net's data layer does to an image."""
+    from proto2torch.predict import source as preparation
+
+    found = preparation.of_net(job.definition(), level=job.level, stages=job.stages) if job.phase == "TEST" else None
+    if asked and found is None:
+        refuse(
+            f"{job.path}: in phase {job.phase} no data layer says what is done to an image, or its mean is not there"
+        )
+    return found
 
 
 def _check_places(output: str | None, state_dict: str | None, *inputs: str | None) -> None:
@@ -124,9 +151,18 @@ def _check_places(output: str | None, state_dict: str | None, *inputs: str | Non
 
 
 def _python(
-    job: Job, output: str | None, weights: str | None, state_dict: str | None, *, strict: bool, check: bool
+    job: Job,
+    output: str | None,
+    weights: str | None,
+    state_dict: str | None,
+    prepare: Preprocessor | None,
+    *,
+    strict: bool,
+    check: bool,
+    module: bool,
 ) -> None:
-    """Source, the weights beside it first, so that where the source is, they are."""
+    """Source, the weights beside it first, so that where the source is, they are; with what `prepare` does to an image
+    noted in it, or written out as a `module` too."""
     beside = str(Path(output).with_suffix(".safetensors")) if output and weights else None
     if weights is not None and not (beside or state_dict):
         refuse("the weights go beside the source, and stdout has no place beside it", "give -o FILE as well")
@@ -146,9 +182,19 @@ def _python(
             if weights:
                 source = _with_weights(net, source, beside, state_dict)
             net.close()
-        write(source.text)
+        write(_prepared(source, prepare, module))
     if output is not None:
         say(f"{output}: written" + (f"; largest difference from the net: {difference}" if difference else ""))
+
+
+def _prepared(source: Source, prepare: Preprocessor | None, module: bool) -> str:
+    """The source's text, with what is done to an image."""
+    if prepare is None:
+        return source.text
+    from proto2torch.predict import source as preparation
+
+    text = source.noted(preparation.note(prepare)).text
+    return preparation.with_module(text, prepare) if module else text
 
 
 def _with_weights(net: Net, source: Source, safetensors: str | None, state_dict: str | None) -> Source:

@@ -7,6 +7,7 @@ which differs from OpenCV's by one level of 255 at most; all else is the same to
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from proto2torch.predict.images import data_layer, image_shape
 from proto2torch.predict.preprocess import Preprocessor
 from proto2torch.prototxt.document import NetDefinition
 
+_WIDTH = 88
 _IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 
 
@@ -34,8 +36,8 @@ def of_net(definition: NetDefinition, *, level: int = 0, stages: Sequence[str] =
 
 
 def note(prepare: Preprocessor) -> str:
-    """One sentence for an exported file's docstring."""
-    return f"Images before it, as its data layer makes them: {'; '.join(prepare.lines())}."
+    """A sentence for an exported file's docstring."""
+    return textwrap.fill(f"Images before it, as its data layer makes them: {'; '.join(prepare.lines())}.", _WIDTH)
 
 
 def with_module(text: str, prepare: Preprocessor) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from proto2torch.cli import main
 from proto2torch.errors import DataError
 from proto2torch.predict import source
 from proto2torch.predict.preprocess import Preprocessor
@@ -83,3 +85,41 @@ def test_what_a_data_layer_does_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_floats_are_refused() -> None:
     with pytest.raises(DataError, match="only what a data layer does can become a module"):
         source.module(Preprocessor.of_transformer((3, 4, 4), raw_scale=255.0))
+
+
+def test_export_saves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TOOLS)
+    model, weights = tmp_path / "model.py", TOOLS / "net.caffemodel"
+    arguments = ["export", "net.prototxt", "--weights", str(weights), "-o", str(model)]
+    result = CliRunner().invoke(main, [*arguments, "--with-preprocess"])
+    assert result.exit_code == 0, result.output
+    names: dict[str, Any] = {}
+    exec(model.read_text(), names)
+    assert "Images before it, as its data layer makes them: decode to 8 bits" in names["__doc__"]
+    prepare = names["Prepare"]()
+    kept = tmp_path / "model.preprocess.safetensors"
+    if kept.exists():
+        prepare.load_state_dict(load_file(kept))
+    own = source.of_net(read_net("net.prototxt"))
+    assert own is not None
+    pixels = np.random.default_rng(3).integers(0, 256, (3, *(own.size or own.shape[1:])), np.uint8)
+    theirs = own(pixels)
+    np.testing.assert_array_equal(prepare(torch.from_numpy(pixels[::-1].copy())[None])[0].numpy(), theirs)
+    assert json.loads((tmp_path / "model.preprocess.json").read_text())["steps"] == own.lines()
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert "class Prepare" not in model.read_text() and "Images before it" in model.read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["net.prototxt"], "give -o FILE"),
+        (["net.prototxt", "-o", "x.prototxt"], "another format than prototxt"),
+        (["net.prototxt", "-o", "x.py", "--phase", "TRAIN"], "no data layer says what is done to an image"),
+    ],
+)
+def test_export_refuses_what_cannot_be(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TOOLS)
+    result = CliRunner().invoke(main, ["export", *arguments, "--with-preprocess"])
+    assert result.exit_code == 2 and message in result.output
+    assert not (TOOLS / "x.py").exists()
