@@ -19,7 +19,19 @@ from proto2torch.data.iterable import AnyFeed, from_iterable, given, next_batch
 from proto2torch.errors import UnsupportedError
 from proto2torch.prototxt.document import LayerDefinition
 
-__all__ = ["HDF5", "LMDB", "AnyFeed", "Feed", "ImageList", "LevelDB", "from_iterable", "given", "next_batch", "open", "open_in"]
+__all__ = [
+    "HDF5",
+    "LMDB",
+    "AnyFeed",
+    "Feed",
+    "ImageList",
+    "LevelDB",
+    "from_iterable",
+    "given",
+    "next_batch",
+    "open",
+    "open_in",
+]
 
 _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
     "AnnotatedData": annotated_data.open_feed,
@@ -37,7 +49,7 @@ _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
 def open_in(registry: Mapping[str, Any], definition: LayerDefinition, phase: str) -> AnyFeed:
     """The feed of a data layer of a net whose layer types are those of `registry`: of a Python layer that may run, what
     the user's class gives."""
-    kind = registry["Python"].chosen(definition, "") if definition.type == "Python" else None
+    kind: Any = registry["Python"].chosen(definition, "") if definition.type == "Python" else None
     feed: AnyFeed = kind.feed(definition, phase) if hasattr(kind, "feed") else open(definition, phase)
     return feed
 
