@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -257,7 +258,7 @@ def literal(value: Any) -> str:
 
 
 def _string(value: str) -> str:
-    """A string in ASCII, between the quotes that need fewer escapes, double ones if all is equal, as a formatter does."""
+    """A string in ASCII, between the quotes that need fewer escapes, double ones for equal counts, as a formatter."""
     body = value.encode("unicode_escape", "surrogatepass").decode("ascii")
     quote = "'" if value.count('"') > value.count("'") else '"'
     return quote + body.replace(quote, f"\\{quote}") + quote
