@@ -39,22 +39,23 @@ def smooth_l1_loss_ohem(
     return loss, by_place if a.dim() == 4 else by_place[..., None, None]
 
 
-def softmax_losses(x, label, axis=1, ignore_label=None):
-    """-log softmax(x)[label] in the shape of label, 0 where it is ignored."""
+def softmax_loss_ohem(
+    x, label, axis=1, ignore_label=None, normalization="VALID", fixed=1, tops=1
+):
+    """-log softmax(x)[label], divided as loss_param says, or by a fixed number.
+
+    Further tops are the softmax, and each position's loss in the shape of label, 0
+    where it is ignored.
+    """
     scores, target = positions(x, label, axis)
     valid = valid_positions(target, ignore_label)
     losses = label_losses(scores, target.where(valid, 0)).where(valid, 0)
-    return losses.reshape(label.shape)
-
-
-def softmax_loss_ohem(
-    x, label, axis=1, ignore_label=None, normalization="VALID", fixed=1
-):
-    """The same summed, and divided as loss_param says, or by a fixed number."""
-    losses = softmax_losses(x, label, axis, ignore_label)
-    valid = valid_positions(label.long(), ignore_label)
     divisor = loss_divisor(normalization, valid, x.shape[:axis].numel())
-    return losses.sum() / (divisor if normalization != "NONE" else max(1, fixed))
+    loss = losses.sum() / (divisor if normalization != "NONE" else max(1, fixed))
+    if tops == 1:
+        return loss
+    more = F.softmax(x.detach(), axis), losses.detach().reshape(label.shape)
+    return (loss, *more)[:tops]
 
 
 def hardest(rois, loss, label, weight, count, ignore_label=-1):

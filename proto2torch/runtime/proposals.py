@@ -83,8 +83,9 @@ def region_proposals(
     after=300,
     overlap=0.7,
     keep_last=False,
+    scored=False,
 ):
-    """py-faster-rcnn's regions of image 0: (R, 5), and their scores (R, 1).
+    """py-faster-rcnn's regions of image 0, (R, 5); with `scored` their scores, (R, 1).
 
     A box whose sides are not `least` times the image's scale is left out; with
     `keep_last` the last of the list is not.
@@ -98,7 +99,8 @@ def region_proposals(
         large[-1:] = True
     scores = by_place(scores[0, len(anchors) :], 1).flatten()
     boxes, scores = best_apart(boxes[large], scores[large], before, after, overlap)
-    return torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1), scores[:, None]
+    rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)
+    return (rois, scores[:, None]) if scored else rois
 
 
 def pixel_proposals(
@@ -113,8 +115,9 @@ def pixel_proposals(
     before=6000,
     after=300,
     overlap=0.7,
+    scored=False,
 ):
-    """PVANET's regions of every image: (R, 5), and their scores (R).
+    """PVANET's regions of every image: (R, 5), and with `scored` their scores (R).
 
     A box whose sides are not `least` times the image's scales gets score 0.
     """
@@ -130,4 +133,5 @@ def pixel_proposals(
         boxes, score = best_apart(boxes, score, before, after, overlap)
         rows.append(torch.cat([torch.full_like(boxes[:, :1], image), boxes], 1))
         kept.append(score)
-    return torch.cat(rows), torch.cat(kept)
+    rois = torch.cat(rows)
+    return (rois, torch.cat(kept)) if scored else rois

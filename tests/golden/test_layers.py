@@ -34,7 +34,18 @@ def test_every_registered_type_has_its_cases() -> None:
     assert set(REGISTRY) - with_cases - without - NOT_DRAWN == set()
 
 
-NOT_DRAWN = {"DummyData", "HDF5Output", "ImageData", "MemoryData", "WindowData", "Filter", "Parameter", "Python"}
+NOT_DRAWN = {
+    "AnnotatedData",
+    "ImageLabelmapData",
+    "DummyData",
+    "HDF5Output",
+    "ImageData",
+    "MemoryData",
+    "WindowData",
+    "Filter",
+    "Parameter",
+    "Python",
+}
 """Types that golden/layers has no folder for; golden/nets and tests of their own cover them."""
 
 

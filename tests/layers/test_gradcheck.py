@@ -264,6 +264,9 @@ NO_DERIVATIVE = {
     "HDF5Output": "it has no top",
     "Input": "it has no bottom",
     "BoxAnnotatorOHEM": "it chooses",
+    "DetectionOutput": "it chooses",
+    "MultiBoxLoss": "its matches, and so its slopes, jump",
+    "PriorBox": "its bottoms give their extents alone",
     "CenterLoss": "the centres move by a rule of their own",
     "DetectionEvaluate": "it counts",
     "HardSigmoid": "its fork has no backward",
@@ -278,7 +281,19 @@ NO_DERIVATIVE = {
     "Yolov3": "the gradient is delta, the value the sum of its squares",
     "Yolov3DetectionOutput": "it chooses",
     "Python": "its gradient is what the user's class says",
-    **dict.fromkeys(("Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData"), _READS),
+    **dict.fromkeys(
+        (
+            "AnnotatedData",
+            "Data",
+            "DummyData",
+            "HDF5Data",
+            "ImageData",
+            "ImageLabelmapData",
+            "MemoryData",
+            "WindowData",
+        ),
+        _READS,
+    ),
 }
 """The types without a derivative, and why.
 

@@ -66,10 +66,10 @@ class ProposalLayer(_OfAnchors, module="rpn.proposal_layer", layer="ProposalLaye
 
     def code(self, node: Node) -> Code:
         before, after = (12000, 2000) if self.phase == "TRAIN" else (6000, 300)
-        options = arguments(**self.common(), before=before, after=unless(300, after))
+        scored = True if self.tops == 2 else None
+        options = arguments(**self.common(), before=before, after=unless(300, after), scored=scored)
         scales = literal(list(self.options["scales"]))
-        text = f"region_proposals({{0}}, {{1}}, {{2}}, [0.5, 1, 2], {scales}{options})"
-        return Code(text if self.tops == 2 else f"{text}[0]")
+        return Code(f"region_proposals({{0}}, {{1}}, {{2}}, [0.5, 1, 2], {scales}{options})")
 
 
 class AnchorTargetLayer(_OfAnchors, module="rpn.anchor_target_layer", layer="AnchorTargetLayer"):

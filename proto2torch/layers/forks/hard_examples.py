@@ -35,11 +35,8 @@ class SoftmaxWithLossOHEM(Loss, type="SoftmaxWithLossOHEM", param="softmax_param
 
     def code(self, node: Node) -> Code:
         axis = self.axis(self.p.axis, node.inputs[0].shape)
-        ignore = {"axis": unless(1, axis), "ignore_label": self.ignore_label}
-        loss = f"softmax_loss_ohem({{0}}, {{1}}{arguments(**ignore, **loss_divisor_options(self))})"
-        probabilities = f"F.softmax({{0}}, {axis}).detach()"
-        each = f"softmax_losses({{0}}, {{1}}{arguments(**ignore)}).detach()"
-        return Code(", ".join([loss, probabilities, each][: max(1, self.tops)]))
+        options = {"axis": unless(1, axis), "ignore_label": self.ignore_label, **loss_divisor_options(self)}
+        return Code(f"softmax_loss_ohem({{0}}, {{1}}{arguments(**options, tops=unless(1, max(1, self.tops)))})")
 
 
 class BoxAnnotatorOHEM(Layer, type="BoxAnnotatorOHEM", param="box_annotator_ohem_param"):

@@ -79,10 +79,10 @@ class WindowsProposal(RegionProposals, param="proposal_param"):
             before=unless(6000, p.pre_nms_topn),
             after=unless(300, p.post_nms_topn),
             overlap=unless(0.7, float(f"{p.nms_thresh:.6g}")),
+            scored=True if self.tops == 2 else None,
         )
         lists = call("", list(p.ratio), list(p.scale))[1:-1]
-        text = f"pixel_proposals({{0}}, {{1}}, {{2}}, {lists}{options})"
-        return Code(text if self.tops == 2 else f"{text}[0]")
+        return Code(f"pixel_proposals({{0}}, {{1}}, {{2}}, {lists}{options})")
 
 
 class SynopsysProposal(RegionProposals, param="proposal_param"):
@@ -133,10 +133,10 @@ class SynopsysProposal(RegionProposals, param="proposal_param"):
             after=unless(300, p.max_rois),
             overlap=unless(0.7, float(f"{p.rpn_nms_thresh:.6g}")),
             keep_last=True,
+            scored=True if self.tops == 2 else None,
         )
         lists = call("", self._ratios, self._scales)[1:-1]
-        text = f"region_proposals({{0}}, {{1}}, {{2}}, {lists}{options})"
-        return Code(text if self.tops == 2 else f"{text}[0]")
+        return Code(f"region_proposals({{0}}, {{1}}, {{2}}, {lists}{options})")
 
 
 class Proposal(Variants, type="Proposal", variants=(WindowsProposal, SynopsysProposal)):
