@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import proto2torch as p2t
+from proto2torch.cli import main
 from proto2torch.errors import NetError, UnsupportedError, UsageError
 from proto2torch.layers import REGISTRY
 from proto2torch.layers.variants import Variants
@@ -131,6 +133,30 @@ def test_load_takes_the_fork() -> None:
     assert len(p2t.load(text=BARE % "BN", fork="segnet").params["l"]) == 2
 
 
+def test_a_command_takes_the_fork(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(BARE % "BN")
+    runner = CliRunner()
+    open_ = runner.invoke(main, ["export", str(path)])
+    assert open_.exit_code == 2 and "--fork segnet or --fork pspnet says which" in open_.stderr
+    said = runner.invoke(main, ["export", str(path), "--fork", "pspnet"])
+    assert said.exit_code == 0 and "nn.BatchNorm2d(3)" in said.stdout
+    again = runner.invoke(main, ["export", str(path)])
+    assert again.exit_code == 2  # the option holds for its command alone
+    wrong = runner.invoke(main, ["check", str(path), "--fork", "pspnett"])
+    assert wrong.exit_code == 2 and "did you mean 'pspnet'?" in wrong.stderr
+
+
+def test_a_solver_takes_the_fork(tmp_path: Path) -> None:
+    loss = 'layer { name: "e" type: "EuclideanLoss" bottom: "t" bottom: "b" top: "e" }'
+    (tmp_path / "net.prototxt").write_text(BARE % "BN" + loss)
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text(f'net: "{tmp_path}/net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "{tmp_path}/s"')
+    with pytest.raises(UnsupportedError, match="'BN' is another layer"):
+        p2t.Solver(str(solver), device="cpu")
+    assert len(p2t.Solver(str(solver), device="cpu", fork="pspnet").net.params["l"]) == 4
+
+
 def test_a_field_of_another_fork_than_the_one_named_is_refused() -> None:
     source = INPUT + 'layer { name: "l" type: "BN" bottom: "b" top: "t" bn_param { eps: 0.1 } }'
     with pytest.raises(UnsupportedError, match="field 'eps' of BNParameter is not Caffe's but of its forks pspnet"):
@@ -157,7 +183,7 @@ def test_the_blobs_of_a_weight_file_decide(kind: str, blobs: int, tmp_path: Path
     told = p2t.load(text=source, weights=path)
     assert len(told.params.get("l", [])) == blobs
     x = torch.linspace(-1, 1, 24).view(2, 3, 2, 2)
-    assert torch.equal(told(x)["t"] if isinstance(told(x), dict) else told(x), next(iter(whole(b=x).values())))
+    assert torch.equal(told(x)["t"], whole(x)["t"])
 
 
 def test_weights_of_neither_leave_it_open(tmp_path: Path) -> None:

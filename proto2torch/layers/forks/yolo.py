@@ -15,7 +15,7 @@ _ROWS, _ROW = 300, 5
 _IOUS = ("IOU", "GIOU", "MSE", "DIOU", "CIOU")
 
 
-def anchors_of(layer: Layer, fewest: int) -> list[tuple[float, float]]:
+def anchors_of(layer: Layer, fewest: int) -> list[list[float]]:
     """Width and height of each anchor, from `biases`, of which there must be so many pairs."""
     biases = list(layer.p.biases)
     if len(biases) % 2 or len(biases) < 2 * fewest:
@@ -24,7 +24,7 @@ def anchors_of(layer: Layer, fewest: int) -> list[tuple[float, float]]:
     if min(biases) <= 0:
         raise layer.error(f"biases must be greater than zero. Received: {number(min(biases))}", "biases")
     short = [float(number(bias)) for bias in biases]
-    return list(zip(short[::2], short[1::2], strict=True))
+    return [list(pair) for pair in zip(short[::2], short[1::2], strict=True)]
 
 
 def check_head(layer: Layer, x: Shape, boxes: int, classes: int, bottom: int = 0) -> None:
