@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 _FILES = tuple(sorted((Path(__file__).parent / "carried").glob("*.py")))
-_WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
-_PROSE = re.compile(r'"""[^"]*"""|"(?:\\.|[^"\\])*"')
 _STANDARD = {
     **{name: f"import {name}" for name in ("argparse", "functools", "glob", "io", "math", "os", "sys")},
     "deque": "from collections import deque",
@@ -59,8 +56,8 @@ def closure(text: str, own: Mapping[str, str]) -> list[str]:
 
 
 def words(text: str) -> set[str]:
-    """The names in a piece of source, outside of its strings and attributes."""
-    return set(_WORD.findall(_PROSE.sub("", text)))
+    """The names that a piece of source reads."""
+    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
 
 
 def imports(text: str, others: Iterable[str] = ()) -> str:

@@ -12,7 +12,12 @@ def batches(dataset, size, first, device, workers):
     records = range(first, sys.maxsize)
     seeds = torch.Generator()  # the workers', so that none is drawn from torch's own
     loader = DataLoader(
-        dataset, size, sampler=records, num_workers=workers, generator=seeds
+        dataset,
+        size,
+        sampler=records,
+        num_workers=workers,
+        pin_memory=torch.device(device).type == "cuda",
+        generator=seeds,
     )
     for batch in loader:
         yield [tensor.to(device, non_blocking=True).float() for tensor in batch]
