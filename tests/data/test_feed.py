@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,25 @@ assert right and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     root = Path(__file__).parent.parent.parent
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=root, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("depth", [1, 7])
+def test_as_many_batches_are_made_ahead_as_prefetch_says(tmp_path: Path, depth: int) -> None:
+    feed(tmp_path).close()
+    param = f'source: "{tmp_path}/db" batch_size: 2 backend: LMDB prefetch: {depth}'
+    opened = data.open(data_layer(tmp_path, param=param), "TRAIN", 5)
+    source, made, enough = opened._source, [], threading.Event()
+    make = source.batch
+
+    def batch(first: int) -> tuple[torch.Tensor, ...]:
+        made.append(first)
+        if len(made) == depth + 1:
+            enough.set()
+        return make(first)
+
+    source.batch = batch  # type: ignore[method-assign]
+    opened.next()
+    assert enough.wait(10)
+    time.sleep(0.05)  # were there one more, it would be made now
+    assert made == [2 * n for n in range(depth + 1)]  # the one that was taken, and those ahead
+    opened.close()
