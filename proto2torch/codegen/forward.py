@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from proto2torch.codegen.expression import fill, uses
 from proto2torch.codegen.layout import WIDTH, statement
+from proto2torch.codegen.liveness import peak
 from proto2torch.codegen.names import identifier
 from proto2torch.codegen.steps import Step
 from proto2torch.codegen.variables import TRUNK, Statement, assign
@@ -71,7 +72,7 @@ class Forward:
         self._names = {v: identifier(t, "blob") for v, t in self._titles.items()}
         for _ in range(2):  # what fits on a line depends on the names, and which values have names on what fits
             self._statements = self._lay_out()
-            by_blob = whole_net and len(self._statements) - len(restrided) <= _SHORT
+            by_blob = whole_net and len(self._statements) - len(restrided) <= _SHORT and self._names_are_free()
             self._variables = assign(self._statements, self.inputs, self._titles, reserved, in_block, by_blob)
             self._names |= self._variables.names
 
@@ -101,6 +102,12 @@ class Forward:
 
     def _render(self, text: str) -> str:
         return _PLACE.sub(lambda m: self._names[self._values[int(m.group(1))]], text)
+
+    def _names_are_free(self) -> bool:
+        """Whether a variable for each blob, alive to the end, takes no more memory at the peak than reused ones."""
+        named = [value for line in self._statements for value in line.targets]
+        returned = [value for _, value in self.returns]
+        return peak(self.steps, returned, named) <= peak(self.steps, returned)
 
     # Which expressions make a line
 
