@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from proto2torch.net import Net, copies
+from proto2torch.solvers.base import Rule
 from proto2torch.training.nets import Nets
 
 
@@ -35,6 +36,30 @@ def load(nets: Nets, kept: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(kept["random"])
     if device.type == "cuda" and "cuda" in kept:
         torch.cuda.set_rng_state(kept["cuda"], device)
+
+
+def divided(rule: Rule) -> list[dict[str, Any]]:
+    """The buffers that a rule keeps divided by its `scale`, as they lie, and that scale; a group each.
+
+    Caffe's history is their product, rounded, from which they do not come back bit for bit.
+    """
+    found = []
+    for at, group in enumerate(rule.param_groups):
+        if group.get("scale", 1.0) != 1.0:
+            states = [rule.state.get(param, {}) for param in group["params"]]
+            buffers = [{name: value.detach().cpu().clone() for name, value in state.items()} for state in states]
+            found.append({"group": at, "scale": group["scale"], "buffers": buffers})
+    return found
+
+
+def set_divided(rule: Rule, kept: Sequence[Mapping[str, Any]]) -> None:
+    """Put back what `divided` gave."""
+    for entry in kept:
+        group = rule.param_groups[entry["group"]]
+        group["scale"] = entry["scale"]
+        for param, buffers in zip(group["params"], entry["buffers"], strict=True):
+            for name, value in buffers.items():
+                rule.state[param][name].copy_(value)
 
 
 def _feeds(net: Net) -> dict[str, Any]:

@@ -171,7 +171,7 @@ _BINARY = "a binary snapshot can: snapshot_format: BINARYPROTO"
 
 @dataclass(frozen=True)
 class Taken:
-    """A snapshot in memory: what the training changes later is copied, so that a thread may write it."""
+    """A snapshot in memory."""
 
     names: Names
     net: str
@@ -200,8 +200,12 @@ class Taken:
             solverstate.write(solver, self.state, seal=True)
 
 
-def take(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, log: Log) -> Taken:
-    """Copy what a snapshot holds."""
+def take(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, log: Log, copied: bool = True) -> Taken:
+    """What a snapshot holds; with weights that are `copied` too, the training may go on before it is written."""
+
+    def own(arrays: Iterable[Array]) -> list[Array]:
+        return [array.copy() if copied else array for array in arrays]
+
     kind = "HDF5" if names.model.endswith(".h5") else "binary proto"
     log(f"Snapshotting to {kind} file {names.model}")
     log(f"Snapshotting solver state to {kind} file {names.state}")
@@ -211,8 +215,8 @@ def take(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, lo
     return Taken(
         names,
         net.name,
-        [(message, [array.copy() for array in arrays]) for message, arrays in net.layer_messages()],
-        [[array.copy() for array in arrays] for arrays in _updates(net)] if diffs else None,
+        [(message, own(arrays)) for message, arrays in net.layer_messages()],
+        [own(arrays) for arrays in _updates(net)] if diffs else None,
         [(node.name, param.index) for node in net.graph.nodes for param in node.params if param.owner],
         content.getvalue(),
         SolverState(state.iteration, names.model, kept, state.current_step),

@@ -255,13 +255,13 @@ class Solver:
         Raises:
             RunError: a file cannot be written, or the loss was not finite; older snapshots stay as they are.
         """
-        names, taken = self._taken(names)
+        names, taken = self._taken(names, copied=False)
         self._writer.settle()
         taken.write()
         self.callbacks.tell("snapshotted", self, names)
         return names.state
 
-    def _taken(self, names: Names | None = None) -> tuple[Names, Taken]:
+    def _taken(self, names: Names | None = None, copied: bool = True) -> tuple[Names, Taken]:
         """A snapshot of now in memory.
 
         Raises:
@@ -274,8 +274,12 @@ class Solver:
         kept = resume.state(self._nets, self.iter, self.device)
         kept |= {"run": self.lineage.kept(), "policy": self._update.policy.state(), "callbacks": self.callbacks.state()}
         kept |= {"scale": self._scale.state()} if self._scale else {}
+        kept["rule"] = divided = resume.divided(self._update.rule)
         progress = snapshot.Progress(self.iter, self._update.policy.current_step, kept)
-        taken = snapshot.take(names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log)
+        taken = snapshot.take(
+            names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log, copied=copied
+        )
+        resume.set_divided(self._update.rule, divided)
         return names, taken
 
     def restore(self, path: str | os.PathLike[str]) -> None:
@@ -298,6 +302,7 @@ class Solver:
         self.iter, self._update.policy.current_step = state.iter, state.current_step
         if kept is not None:
             resume.load(self._nets, kept, self.device)
+            resume.set_divided(self._update.rule, kept.get("rule", []))
             self._update.policy.load_state(kept.get("policy", {}))
             if self._scale:
                 self._scale.load_state(kept.get("scale", {}))
