@@ -55,18 +55,18 @@ def quoted(text: str) -> str:
 
 
 def prototxt(title: str, names: list[str]) -> str:
-    """Five layers that learn, one in place, one with a number of tops, three outputs; every name is given."""
+    """Layers that learn, one of two tops, two outputs; every name is given. Nothing nests, for what fits on a line
+    depends on names; the first blob is the largest, so that the others' names may stay to the end."""
     data, first, second, third, left, right, join, end = map(quoted, names)
     learn = 'inner_product_param { num_output: 4 weight_filler { type: "constant" value: 0.5 } }'
     return f"""
 name: {quoted(title)}
 layer {{ name: {data} type: "Input" top: {data} input_param {{ shape {{ dim: 2 dim: 3 }} }} }}
-layer {{ name: {first} type: "InnerProduct" bottom: {data} top: {first} {learn} }}
-layer {{ name: {second} type: "ReLU" bottom: {first} top: {first} }}
+layer {{ name: {first} type: "InnerProduct" bottom: {data} top: {first} {learn.replace("4", "40", 1)} }}
 layer {{ name: {third} type: "Slice" bottom: {first} top: {left} top: {right} slice_param {{ slice_point: 1 }} }}
 layer {{ name: {left} type: "InnerProduct" bottom: {left} top: {second} {learn} }}
 layer {{ name: {right} type: "InnerProduct" bottom: {right} top: {third} {learn} }}
-layer {{ name: {join} type: "Concat" bottom: {second} bottom: {third} top: {join} }}
+layer {{ name: {join} type: "Concat" bottom: {second} bottom: {third} bottom: {first} top: {join} }}
 layer {{ name: {end} type: "InnerProduct" bottom: {join} top: {end} {learn} }}
 layer {{ name: {quoted(names[-1] + "2")} type: "Power" bottom: {join} top: {quoted(names[-1] + "2")} }}
 """
