@@ -129,10 +129,10 @@ def command_line(parts: Parts) -> str:
     lines = [
         "parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])",
         f'parser.add_argument("--device", default={device})',
-        f'parser.add_argument("--weights", metavar="FILE"{beside})',
-        'parser.add_argument("--resume", metavar="FILE", nargs="?", const="newest")',
+        f'parser.add_argument("--weights", metavar="FILE"{beside}, help="begin with them")',
+        'parser.add_argument("--resume", metavar="FILE", nargs="?", const="newest", help="go on from it, or from the newest")',
         f'parser.add_argument("--seed", type=int{seed})',
-        'parser.add_argument("--workers", type=int, default=0, help="that read data")',
+        'parser.add_argument("--workers", type=int, default=0, help="processes that read data")',
         "args = parser.parse_args()",
         "torch.backends.cudnn.allow_tf32 = False  # convolutions in float32, as Caffe",
         'os.makedirs(os.path.dirname(PREFIX) or ".", exist_ok=True)',

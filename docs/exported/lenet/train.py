@@ -350,10 +350,18 @@ def main():
     parser.add_argument(
         "--device", default="cuda:0" if torch.cuda.is_available() else "cpu"
     )
-    parser.add_argument("--weights", metavar="FILE")
-    parser.add_argument("--resume", metavar="FILE", nargs="?", const="newest")
+    parser.add_argument("--weights", metavar="FILE", help="begin with them")
+    parser.add_argument(
+        "--resume",
+        metavar="FILE",
+        nargs="?",
+        const="newest",
+        help="go on from it, or from the newest",
+    )
     parser.add_argument("--seed", type=int, default=1701)
-    parser.add_argument("--workers", type=int, default=0, help="that read data")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that read data"
+    )
     args = parser.parse_args()
     torch.backends.cudnn.allow_tf32 = False  # convolutions in float32, as Caffe
     os.makedirs(os.path.dirname(PREFIX) or ".", exist_ok=True)
