@@ -130,7 +130,7 @@ def command_line(parts: Parts) -> str:
         "parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])",
         f'parser.add_argument("--device", default={device})',
         f'parser.add_argument("--weights", metavar="FILE"{beside}, help="begin with them")',
-        'parser.add_argument("--resume", metavar="FILE", nargs="?", const="newest", help="go on from it, or from the newest")',
+        'parser.add_argument("--resume", metavar="FILE", nargs="?", const="newest", help="from it, or the newest")',
         f'parser.add_argument("--seed", type=int{seed})',
         'parser.add_argument("--workers", type=int, default=0, help="processes that read data")',
         "args = parser.parse_args()",

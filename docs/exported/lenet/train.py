@@ -356,7 +356,7 @@ def main():
         metavar="FILE",
         nargs="?",
         const="newest",
-        help="go on from it, or from the newest",
+        help="from it, or the newest",
     )
     parser.add_argument("--seed", type=int, default=1701)
     parser.add_argument(
