@@ -40,6 +40,20 @@ def test_resumed_weights_are_the_same_bits(case, kept, tmp_path, monkeypatch):
     assert straight.loss.item() == resumed.loss.item()
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_snapshot_changes_no_bit_of_the_training(case, tmp_path, monkeypatch):
+    """Twenty updates without a snapshot are ten, a snapshot, a restore and ten more; and so are ten more without one."""
+    folder = enter(SOLVERS / case, tmp_path, monkeypatch)
+    straight, halted, resumed = (solver(folder, overrides={"snapshot": 0})[0] for _ in range(3))
+    straight.step(20)
+    halted.step(10)
+    resumed.restore(halted.snapshot())
+    halted.step(10)
+    resumed.step(10)
+    for name, value in weights(straight).items():
+        assert np.array_equal(weights(halted)[name], value) and np.array_equal(weights(resumed)[name], value), name
+
+
 def test_plateau_and_its_loss_go_on(tmp_path, monkeypatch):
     folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
     text = (folder / "solver.prototxt").read_text().replace('lr_policy: "fixed"', 'lr_policy: "plateau" gamma: 0.5')
