@@ -6,6 +6,8 @@ import re
 
 WIDTH = 88
 _OPEN, _CLOSE = "([{", ")]}"
+_QUOTIENT = re.compile(r"(\w+) = (\S.*\)) (/ [\w.]+\[\w+\])")
+"""An assignment of a quotient by something indexed: it breaks at the operator, for an index does not."""
 
 
 def statement(text: str, indent: int) -> list[str]:
@@ -16,6 +18,10 @@ def statement(text: str, indent: int) -> list[str]:
     pair = _last_bracket(text)
     if pair is None:
         return [pad + text]
+    quotient = _QUOTIENT.fullmatch(text)
+    if quotient and indent + 4 + len(quotient[2]) <= WIDTH:
+        target, *parts = quotient.groups()
+        return [f"{pad}{target} = (", *(f"{pad}    {part}" for part in parts), f"{pad})"]
     start, end = pair
     head, body, tail = text[: start + 1], text[start + 1 : end], text[end:]
     if not body:

@@ -36,6 +36,16 @@ def test_parts_of_a_list_a_dict_or_a_tuple_never_share_a_line() -> None:
     assert statement(index, 0) == [f"x = {'a' * 60}[", f"    {'b' * 30}", "]"]
 
 
+def test_a_quotient_by_something_indexed_breaks_before_the_operator() -> None:
+    call = f"f({'a' * 40}, {'b' * 30})"
+    assert statement(f"loss = {call} / x.shape[0]", 8) == [
+        "        loss = (",
+        f"            {call}",
+        "            / x.shape[0]",
+        "        )",
+    ]
+
+
 def test_commas_in_strings_and_brackets_do_not_split() -> None:
     assert split_arguments('"a, b", (1, 2), [x, y], k={1: 2, 3: 4}') == ['"a, b"', "(1, 2)", "[x, y]", "k={1: 2, 3: 4}"]
 
