@@ -201,7 +201,7 @@ class Taken:
 
 
 def take(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, log: Log, copied: bool = True) -> Taken:
-    """What a snapshot holds; with weights that are `copied` too, the training may go on before it is written."""
+    """What a snapshot holds; where it is `copied`, the training may go on before it is written."""
 
     def own(arrays: Iterable[Array]) -> list[Array]:
         return [array.copy() if copied else array for array in arrays]
@@ -211,7 +211,7 @@ def take(names: Names, net: Net, rule: Rule, state: Progress, *, diffs: bool, lo
     log(f"Snapshotting solver state to {kind} file {names.state}")
     content = io.BytesIO()  # torch says nothing useful of a full disk
     torch.save(state.resume, content)
-    kept = [array.copy() for array in history(net, rule)]
+    kept = own(history(net, rule))
     return Taken(
         names,
         net.name,

@@ -277,7 +277,13 @@ class Solver:
         kept["rule"] = divided = resume.divided(self._update.rule)
         progress = snapshot.Progress(self.iter, self._update.policy.current_step, kept)
         taken = snapshot.take(
-            names, self.net, self._update.rule, progress, diffs=d.snapshot_diff, log=self.log, copied=copied
+            names,
+            self.net,
+            self._update.rule,
+            progress,
+            diffs=d.snapshot_diff,
+            log=self.log,
+            copied=copied or bool(divided),
         )
         resume.set_divided(self._update.rule, divided)
         return names, taken
