@@ -26,7 +26,8 @@ from proto2torch.prototxt.read import read_net
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = ROOT.parent / "shared" / "zoo"
-CASES = sorted((DATA / "zoo").glob("*.npz"))
+ABSENT = "MobileNet-SSD__voc"  # golden, but not among the published prototxts
+CASES = sorted(case for case in (DATA / "zoo").glob("*.npz") if ABSENT not in case.name)
 SAMPLE = ("mnist__lenet.", "bvlc_googlenet", "ResNet-50-deploy")
 SOME = [case for case in CASES if any(name in case.name for name in SAMPLE)]
 
