@@ -158,7 +158,7 @@ def precision(command: F) -> F:
         type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
         default="fp32",
         show_default=True,
-        help="Arithmetic of products: float32 as Caffe, TF32 on CUDA, or 16 bits; weights stay float32."
+        help="Arithmetic of products: float32 as Caffe, TF32 on CUDA, or 16 bits; weights stay float32.",
     )(command)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 _LONGEST = 64
 
 LOCALS = frozenset(keyword.kwlist) | frozenset(
-    "self torch nn F torchvision ops abs bool dict float int len list math max min range slice sum tuple zip print".split()  # noqa: SIM905
+    """self torch nn F torchvision ops math
+    abs bool dict float int len list max min print range slice sum tuple zip""".split()
 )
 """Names that a local of `forward` must not take: keywords, and what generated lines themselves use."""
 

@@ -132,7 +132,11 @@ def test_exporting_a_deploy_net_does_without_torch(deploy: Path) -> None:
     code = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\n"
     code += "from proto2torch.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "export", "--no-check", str(deploy)], capture_output=True, text=True, cwd=ROOT, timeout=120
+        [sys.executable, "-c", code, "export", "--no-check", str(deploy)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
     )
     assert "from torch import nn\n" in done.stdout
     assert done.stderr == "False\n"

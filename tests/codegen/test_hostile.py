@@ -19,7 +19,18 @@ from proto2torch.prototxt.read import read_net
 
 NAMES = 8
 WORDS = sorted({*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *dir(object), *LOCALS, *MODULE_ATTRIBUTES})
-DUNDERS = ["__init__", "__class__", "__dict__", "__del__", "__name__", "__builtins__", "__import__", "_modules", "_", "__"]
+DUNDERS = [
+    "__init__",
+    "__class__",
+    "__dict__",
+    "__del__",
+    "__name__",
+    "__builtins__",
+    "__import__",
+    "_modules",
+    "_",
+    "__",
+]
 ATTACKS = [
     '"""',
     "'''",
@@ -93,7 +104,9 @@ def tree(text: str) -> str:
 
 def results(source: Source) -> dict[str, torch.Tensor]:
     module = build(source).to_empty(device="cpu")
-    state = {key: torch.linspace(-1, 1, value.numel()).reshape(value.shape) for key, value in module.state_dict().items()}
+    state = {
+        key: torch.linspace(-1, 1, value.numel()).reshape(value.shape) for key, value in module.state_dict().items()
+    }
     module.load_state_dict(state)
     with torch.no_grad():
         found = module(torch.linspace(-2, 2, 6).reshape(2, 3))
