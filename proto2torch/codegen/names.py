@@ -14,7 +14,7 @@ _LONGEST = 64
 
 LOCALS = frozenset(keyword.kwlist) | frozenset(
     """self torch nn F torchvision ops math
-    abs bool dict float int len list max min print range slice sum tuple zip""".split()
+    abs bool dict float int len list max min print range slice sum tuple zip""".split()  # noqa: SIM905
 )
 """Names that a local of `forward` must not take: keywords, and what generated lines themselves use."""
 
