@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from proto2torch.data.convert_mnist import convert_mnist
+from proto2torch.data.convert.mnist import convert_mnist
 from proto2torch.errors import Proto2TorchError
 
 FOLDER = Path(__file__).resolve().parent

@@ -12,7 +12,7 @@ from proto2torch.cli.group import LazyGroup
 from proto2torch.cli.options import FILE, say
 
 if TYPE_CHECKING:
-    from proto2torch.data.convert_imageset import Converted, Imageset
+    from proto2torch.data.convert.imageset import Converted, Imageset
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,7 +88,7 @@ def imageset(root: str, listed: str, db: str, **flags: Any) -> None:
     Example:
       proto2torch convert imageset --shuffle --resize_height 256 --resize_width 256 images/ train.txt train_lmdb
     """
-    from proto2torch.data.convert_imageset import convert_imageset
+    from proto2torch.data.convert.imageset import convert_imageset
 
     _report(db, convert_imageset(root, listed, db, _imageset(flags)))
 
@@ -105,7 +105,7 @@ def folder(root: str, db: str, labels: str | None, **flags: Any) -> None:
     Example:
       proto2torch convert folder --resize_height 256 --resize_width 256 flowers/train flowers_train_lmdb
     """
-    from proto2torch.data.convert_imageset import convert_folder
+    from proto2torch.data.convert.imageset import convert_folder
 
     labels = labels or f"{db.rstrip('/')}.labels.txt"
     done, classes = convert_folder(root, db, labels, _imageset(flags))
@@ -154,7 +154,7 @@ def mnist(images: str, labels: str, db: str, backend: str) -> None:
     Example:
       proto2torch convert mnist train-images-idx3-ubyte train-labels-idx1-ubyte mnist_train_lmdb
     """
-    from proto2torch.data.convert_mnist import convert_mnist
+    from proto2torch.data.convert.mnist import convert_mnist
 
     count = convert_mnist(images, labels, db, backend)
     say(f"{db}: {count} images")
@@ -173,14 +173,14 @@ def cifar10(source: str, out: str, kind: str) -> None:
     Example:
       proto2torch convert cifar10 cifar-10-batches-bin examples/cifar10 leveldb
     """
-    from proto2torch.data.convert_cifar10 import convert_cifar10
+    from proto2torch.data.convert.cifar10 import convert_cifar10
 
     for db, count in convert_cifar10(source, out, kind).items():
         say(f"{db}: {count} images")
 
 
 def _imageset(flags: dict[str, Any]) -> Imageset:
-    from proto2torch.data.convert_imageset import Imageset
+    from proto2torch.data.convert.imageset import Imageset
 
     return Imageset(**flags)
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import lmdb
 
-from proto2torch.data.leveldb_write import LevelDBWriter
+from proto2torch.data.leveldb.write import LevelDBWriter
 from proto2torch.data.records import LMDB
 from proto2torch.errors import DataError, RunError, Where
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Protocol
 
-from proto2torch.data import lmdb_file
+from proto2torch.data.lmdb import file as lmdb_file
 from proto2torch.errors import DataError, Where
 
 LMDB, LEVELDB = "lmdb", "leveldb"
@@ -39,10 +39,10 @@ def open_records(folder: str, backend: str | None = None, where: Where | None = 
     """
     where = where or Where()
     if (backend or backend_of(folder)) == LMDB:
-        from proto2torch.data.lmdb_records import LMDBRecords
+        from proto2torch.data.lmdb.records import LMDBRecords
 
         return LMDBRecords(folder, where)
-    from proto2torch.data.leveldb_records import LevelDBRecords, check_unlocked
+    from proto2torch.data.leveldb.records import LevelDBRecords, check_unlocked
 
     if not lmdb_file.is_leveldb(folder):
         kind = "a folder without CURRENT" if os.path.isdir(folder) else "a file" if os.path.exists(folder) else ""

@@ -8,9 +8,9 @@ import pytest
 from proto2torch.data import inspect
 from proto2torch.errors import DataError
 
-from .leveldb import ours
+from .convert.test_mnist import contents
+from .leveldbs import ours
 from .records import GOLDEN, datum, pictures, write_lmdb
-from .test_convert_mnist import contents
 
 TOOLS = GOLDEN / "tools"
 

@@ -15,7 +15,7 @@ from typing import Any
 from proto2torch.data.annotated import label_map, sources
 from proto2torch.data.annotated.label_map import LabelMap
 from proto2torch.data.annotated.sources import Annotations, Pictured
-from proto2torch.data.convert_imageset import Converted, Imageset, Read, left_out, read_image
+from proto2torch.data.convert.imageset import Converted, Imageset, Read, left_out, read_image
 from proto2torch.data.new_database import new_database
 from proto2torch.data.progress import Progress
 from proto2torch.data.workers import ahead

@@ -15,7 +15,7 @@ from PIL import Image
 from proto2torch.cli import main
 from proto2torch.data.annotated import label_map
 from proto2torch.data.annotated.convert import convert_annotated
-from proto2torch.data.convert_imageset import Imageset
+from proto2torch.data.convert.imageset import Imageset
 from proto2torch.errors import DataError
 from proto2torch.prototxt import schema
 

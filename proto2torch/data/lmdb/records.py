@@ -12,8 +12,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from proto2torch.data import lmdb_file, lmdb_lock
-from proto2torch.data.lmdb_tree import Damaged, Entry, Tree
+from proto2torch.data.lmdb import file as lmdb_file
+from proto2torch.data.lmdb import lock as lmdb_lock
+from proto2torch.data.lmdb.tree import Damaged, Entry, Tree
 from proto2torch.errors import DataError, Where
 
 _RESIDENT = 256 << 20  # bytes of a larger database that are read before the pages behind are given back

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from proto2torch.data.lmdb_records import LMDBRecords
+from proto2torch.data.lmdb.records import LMDBRecords
 from proto2torch.errors import DataError, Where
 
-from .records import mapped, write_lmdb
+from ..records import mapped, write_lmdb
 
 HERE = Where(file="net.prototxt", line=1, layer="digits", type="Data")
 

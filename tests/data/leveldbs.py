@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proto2torch.data import leveldb_write
-from proto2torch.data.leveldb_records import LevelDBRecords
-from proto2torch.data.leveldb_write import LevelDBWriter
+from proto2torch.data.leveldb import write as leveldb_write
+from proto2torch.data.leveldb.records import LevelDBRecords
+from proto2torch.data.leveldb.write import LevelDBWriter
 from proto2torch.errors import Where
 
 Records = list[tuple[bytes, bytes]]

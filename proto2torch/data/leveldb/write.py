@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from proto2torch.data import leveldb_log
-from proto2torch.data.leveldb_log import TableFile
-from proto2torch.data.leveldb_table import TableWriter
+from proto2torch.data.leveldb import log as leveldb_log
+from proto2torch.data.leveldb.log import TableFile
+from proto2torch.data.leveldb.table import TableWriter
 
 _LEVEL = 6  # the last one, which LevelDB never rewrites
 _TABLE = 32 << 20  # bytes, about, of a table

@@ -11,12 +11,12 @@ import lmdb
 import numpy as np
 import pytest
 
-from proto2torch.data import convert_mnist as module
-from proto2torch.data.convert_mnist import convert_mnist
+from proto2torch.data.convert import mnist as module
+from proto2torch.data.convert.mnist import convert_mnist
 from proto2torch.errors import DataError, RunError
 from proto2torch.prototxt.schema import new
 
-from .records import GOLDEN, pictures
+from ..records import GOLDEN, pictures
 
 
 def contents(folder: Path | str) -> dict[bytes, bytes]:

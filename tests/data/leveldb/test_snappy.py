@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proto2torch.data import snappy
+from proto2torch.data.leveldb import snappy
 
 
 @pytest.mark.parametrize(

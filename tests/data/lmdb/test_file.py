@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from proto2torch.data import lmdb_file
+from proto2torch.data.lmdb import file as lmdb_file
 from proto2torch.errors import DataError, Where
 
-from .records import GOLDEN, write_lmdb
+from ..records import GOLDEN, write_lmdb
 
 TRAIN = GOLDEN / "runs" / "digits_train_lmdb"
 

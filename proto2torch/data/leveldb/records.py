@@ -16,9 +16,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Protocol
 
-from proto2torch.data import leveldb_log
-from proto2torch.data.leveldb_log import TableFile, Version
-from proto2torch.data.leveldb_table import DELETION, Corrupt, Record, Table
+from proto2torch.data.leveldb import log as leveldb_log
+from proto2torch.data.leveldb.log import TableFile, Version
+from proto2torch.data.leveldb.table import DELETION, Corrupt, Record, Table
 from proto2torch.errors import DataError, Where
 
 _OPEN = 8

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from proto2torch.data import LMDB
-from proto2torch.data.convert_imageset import Imageset, convert_folder, convert_imageset
+from proto2torch.data.convert.imageset import Imageset, convert_folder, convert_imageset
 from proto2torch.errors import DataError, RunError
 from proto2torch.prototxt.schema import new
 
-from .leveldb import ours
-from .records import GOLDEN, pictures
-from .test_convert_mnist import contents
+from ..leveldbs import ours
+from ..records import GOLDEN, pictures
+from .test_mnist import contents
 
 TOOLS = GOLDEN / "tools"
 IMAGES = f"{TOOLS}/images/"

@@ -7,10 +7,10 @@ import lmdb
 import numpy as np
 import pytest
 
-from proto2torch.data import lmdb_file
-from proto2torch.data.lmdb_tree import Damaged, Root, Tree
+from proto2torch.data.lmdb import file as lmdb_file
+from proto2torch.data.lmdb.tree import Damaged, Root, Tree
 
-from .records import write_lmdb
+from ..records import write_lmdb
 
 
 def opened(folder: Path) -> tuple[bytearray, Root]:

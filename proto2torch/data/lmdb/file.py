@@ -11,7 +11,7 @@ import os
 import struct
 from typing import NamedTuple
 
-from proto2torch.data.lmdb_tree import Root
+from proto2torch.data.lmdb.tree import Root
 from proto2torch.errors import DataError, Where, unreadable
 
 _FORMAT = struct.Struct("<II16x I44x 4xHH24xQQ QQ")

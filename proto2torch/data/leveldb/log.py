@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from proto2torch.data import crc32c
-from proto2torch.data.leveldb_table import VALUE, Corrupt, Record
+from proto2torch.data.leveldb import crc32c
+from proto2torch.data.leveldb.table import VALUE, Corrupt, Record
 from proto2torch.weights import wire
 
 _BLOCK, _HEAD = 32768, 7

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from proto2torch.data import crc32c
+from proto2torch.data.leveldb import crc32c
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import lmdb
 import numpy as np
 import pytest
 
-from proto2torch.data.leveldb_records import LevelDBRecords
+from proto2torch.data.leveldb.records import LevelDBRecords
 from proto2torch.data.records import LEVELDB, open_records
 from proto2torch.errors import DataError, Where
 
-from .leveldb import LEVELDB_ITSELF, Records, ours, random_records, write
-from .records import GOLDEN
+from ..leveldbs import LEVELDB_ITSELF, Records, ours, random_records, write
+from ..records import GOLDEN
 
 CAFFE = GOLDEN / "tools" / "leveldb_raw"
 HERE = Where(file="net.prototxt", line=1, layer="digits", type="Data")

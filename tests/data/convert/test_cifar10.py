@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proto2torch.data.convert_cifar10 import convert_cifar10
+from proto2torch.data.convert.cifar10 import convert_cifar10
 from proto2torch.errors import DataError
 from proto2torch.prototxt.schema import new
 
-from .leveldb import ours
-from .test_convert_mnist import contents
+from ..leveldbs import ours
+from .test_mnist import contents
 
 
 def cifar(folder: Path, each: int = 20) -> np.ndarray:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from proto2torch.data.lmdb_records import LMDBRecords
+from proto2torch.data.lmdb.records import LMDBRecords
 from proto2torch.errors import DataError, Where
 
-from .records import write_lmdb
+from ..records import write_lmdb
 
 HOLD = """
 import lmdb, sys

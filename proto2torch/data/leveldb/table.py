@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from proto2torch.data import crc32c, snappy
+from proto2torch.data.leveldb import crc32c, snappy
 from proto2torch.weights import wire
 
 _FOOTER, _MAGIC = 48, 0xDB4775248B80FB57

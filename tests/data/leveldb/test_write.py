@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .leveldb import LEVELDB_ITSELF, ours, random_records, write
+from ..leveldbs import LEVELDB_ITSELF, ours, random_records, write
 
 
 @pytest.mark.parametrize(("count", "length", "table"), [(1, 1, None), (300, 2000, 50000), (30, 200000, 1 << 20)])

@@ -1,0 +1,1 @@
+"""What data sets come as, to databases."""
