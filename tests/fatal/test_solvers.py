@@ -78,7 +78,7 @@ def test_solvers(folder: Path, what: str, says: str, text: str) -> None:
 
 def test_a_net_that_is_missing(folder: Path) -> None:
     (folder / "solver.prototxt").write_text(LEAST.replace("net.prototxt", "net.prototxtt"))
-    with pytest.raises(p2t.Proto2TorchError, match=r"net\.prototxtt: cannot read it"):
+    with pytest.raises(p2t.Proto2TorchError, match=r"solver.prototxt:1:1: the net 'net\.prototxtt' is not there"):
         p2t.Solver("solver.prototxt", device="cpu")
 
 
