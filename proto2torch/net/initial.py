@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -15,20 +16,31 @@ from proto2torch.weights import blobproto, fillers, seeds
 from proto2torch.weights.random import Stream
 
 
-def fill(net: Net, blobs: Blobs, feeds: Mapping[str, AnyFeed], stream: Stream, device: torch.device) -> None:
+def fill(
+    net: Net,
+    blobs: Blobs,
+    feeds: Mapping[str, AnyFeed],
+    stream: Stream,
+    device: torch.device,
+    brought: Collection[str] = (),
+) -> None:
     """Give every blob its memory on `device` and its first values, and every data layer its seeds.
 
-    Layer by layer, blob by blob: a blob that shares another's values draws too, and what it drew is thrown away.
+    Layer by layer, blob by blob: a blob that shares another's values draws too, and what it drew is thrown away. The
+    layers named in `brought` start at zero, without a draw: somebody brings their values.
     """
+    names = Counter(node.name for node in net.nodes)
     for node in net.nodes:
         _seed(node, feeds, stream, net.phase)
+        awaited = node.name in brought and names[node.name] == 1
         for param in node.params:
-            values = _initial(node, param, stream)
+            values = None if awaited else _initial(node, param, stream)
             if param.owner is None:
                 view = blobs.allocate((param.node, param.index), device)
                 if values is not None:
                     view.copy_(torch.from_numpy(values))
-        _draw_again(node, stream)
+        if not awaited:
+            _draw_again(node, stream)
 
 
 def _seed(node: Node, feeds: Mapping[str, AnyFeed], stream: Stream, phase: str) -> None:

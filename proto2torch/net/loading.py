@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from proto2torch import python_layers
 from proto2torch.errors import DeviceError, UsageError
 from proto2torch.layers import REGISTRY
 from proto2torch.layers.variants import check_fork
+from proto2torch.net import transfer
 from proto2torch.net.net import Net
 from proto2torch.net.telling import told_by_weights
 from proto2torch.prototxt import filters
@@ -19,6 +20,7 @@ from proto2torch.prototxt.dialect import written_for
 from proto2torch.prototxt.document import NetDefinition
 from proto2torch.prototxt.read import read_net
 from proto2torch.weights.random import Stream
+from proto2torch.weights.stored import StoredWeights
 
 
 def load(
@@ -65,8 +67,9 @@ def load(
     check_fork(fork)
     with written_for(fork):
         definition = read_net(None if path is None else os.fspath(path), text=text)
-    if weights is not None:
-        definition = told_by_weights(definition, os.fspath(weights))
+    source = None if weights is None else transfer.opened(os.fspath(weights))
+    if isinstance(source, StoredWeights):
+        definition = told_by_weights(definition, source)
     net = load_definition(
         definition,
         phase=phase,
@@ -75,9 +78,10 @@ def load(
         device=device,
         allow_python_layers=allow_python_layers,
         feeds=feeds,
+        brought=_with_blobs(source) if isinstance(source, StoredWeights) else (),
     )
-    if weights is not None:
-        net.load_weights(os.fspath(weights))
+    if source is not None:
+        net.load_weights(source)
     return net
 
 
@@ -91,8 +95,10 @@ def load_definition(
     stream: Stream | None = None,
     allow_python_layers: bool = False,
     feeds: Mapping[str, Any] | None = None,
+    brought: Collection[str] = (),
 ) -> Net:
-    """The net of a definition that has been read; its fillers draw from `stream`."""
+    """The net of a definition that has been read; its fillers draw from `stream`, but not for the layers named in
+    `brought`, whose weights the caller loads next."""
     if phase not in ("TRAIN", "TEST"):
         raise UsageError(f"phase must be 'TRAIN' or 'TEST'. Received: {phase!r}")
     if isinstance(stages, str):
@@ -100,7 +106,12 @@ def load_definition(
     selected = filters.select(definition, phase, level, stages)
     registry = python_layers.registry() if allow_python_layers else REGISTRY
     stream = stream or Stream(None)
-    return Net(selected, phase, _device(device), stream, whole=definition, registry=registry, feeds=feeds)
+    given: dict[str, Any] = {"registry": registry, "feeds": feeds, "brought": brought}
+    return Net(selected, phase, _device(device), stream, whole=definition, **given)
+
+
+def _with_blobs(stored: StoredWeights) -> list[str]:
+    return [name for name, layer in stored.layers.items() if layer.blobs]
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ class Net(nn.Module):
         whole: NetDefinition | None = None,
         registry: Mapping[str, Any] = REGISTRY,
         feeds: Mapping[str, Any] | None = None,
+        brought: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.phase, self.device, self.dtype = phase, device, torch.float32
@@ -63,7 +64,7 @@ class Net(nn.Module):
         shapes = _data_shapes(self.feeds, registry)
         self.definition = with_splits(selected, whole, phase, registry, shapes)
         self._layouts = Layouts(self.definition, phase, registry, shapes)
-        initial.fill(self.graph, self.blobs, self.feeds, stream, device)
+        initial.fill(self.graph, self.blobs, self.feeds, stream, device, brought)
         self._layouts.rebind(device)
         self._modules["module"] = self._layouts.main.module  # under the name of the property that refreshes it
         self.train(phase == "TRAIN")
@@ -223,9 +224,7 @@ class Net(nn.Module):
 
     # Weights
 
-    def load_weights(
-        self, source: str | os.PathLike[str] | Mapping[str, Sequence[Any]], strict: bool = False
-    ) -> weights.Report:
+    def load_weights(self, source: transfer.Source, strict: bool = False) -> weights.Report:
         """Load blobs by layer name from a .caffemodel or .caffemodel.h5, or from {layer: [arrays]}; a .safetensors that
         `save` wrote goes back by its own keys.
 

@@ -14,9 +14,23 @@ from proto2torch.errors import UsageError
 from proto2torch.net import copying, states
 from proto2torch.net.blobs import Blobs, LearnedBlob
 from proto2torch.net.layouts import Layouts
+from proto2torch.weights.stored import StoredWeights
 
-Source = str | os.PathLike[str] | Mapping[str, Sequence[Any]]
-"""A file of weights, or {layer: [arrays]}."""
+Source = str | os.PathLike[str] | Mapping[str, Sequence[Any]] | StoredWeights
+"""A file of weights, what has been read of one, or {layer: [arrays]}."""
+
+
+def opened(source: Source) -> StoredWeights | str:
+    """The weights by layer; of a state_dict's file its path.
+
+    Raises WeightsError for a file that cannot be read, UsageError for what is no source.
+    """
+    if isinstance(source, (StoredWeights, Mapping)):
+        return source if isinstance(source, StoredWeights) else weights.read_stored(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(f"takes a file of weights, or arrays by layer. Received: {type(source).__name__}")
+    path = os.fspath(source)
+    return path if path.endswith(states.ENDINGS) else weights.read_stored(path)
 
 
 def load(net: Layouts, source: Source, device: torch.device, *, strict: bool = False) -> weights.Report:
@@ -24,14 +38,10 @@ def load(net: Layouts, source: Source, device: torch.device, *, strict: bool = F
 
     Raises WeightsError with every blob that does not fit; then nothing has been loaded.
     """
-    if not isinstance(source, Mapping):
-        if not isinstance(source, (str, os.PathLike)):
-            raise UsageError(f"takes a file of weights, or arrays by layer. Received: {type(source).__name__}")
-        source = os.fspath(source)
-    if isinstance(source, str) and source.endswith(states.ENDINGS):
-        return states.load(net, source, device)
-    stored = weights.read_stored(source)
-    params = net.blobs.by_layer(first=isinstance(source, str) and not stored.hdf5)  # of layers of one name
+    stored = opened(source)
+    if isinstance(stored, str):
+        return states.load(net, stored, device)
+    params = net.blobs.by_layer(first=stored.path is not None and not stored.hdf5)  # of layers of one name
     shapes = {node.name: [b.shape for b in params.get(node.name, [])] for node in net.graph.nodes}
     report = weights.match(stored, shapes, strict=strict, shared=shared(net.blobs))
     copying.copy(_pairs(report, params), stored.read)

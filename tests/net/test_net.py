@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import proto2torch as p2t
 from proto2torch.codegen.export import export
 from proto2torch.prototxt.read import read_net
+from proto2torch.weights import fillers
 
 NET = """
 name: "small"
@@ -288,3 +289,29 @@ def test_layers_that_count_run_for_every_size_of_the_input() -> None:
         net(x=torch.full((2, 1, size, size), 2.0))
         mean, _, count = (blob.data for blob in net.params["bn"])
         assert (float(mean), float(count)) == pytest.approx(sums)
+
+
+def test_weights_that_a_file_brings_are_not_drawn_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+    layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }
+    layer { name: "a" type: "InnerProduct" bottom: "x" top: "a"
+      inner_product_param { num_output: 2 weight_filler { type: "gaussian" } bias_filler { type: "uniform" } } }
+    layer { name: "b" type: "InnerProduct" bottom: "a" top: "b"
+      inner_product_param { num_output: 2 weight_filler { type: "gaussian" std: 1 } } }
+    """
+    (tmp_path / "net.prototxt").write_text(text)
+    net = p2t.load(text=text)
+    net.load_weights({"a": [np.full((2, 3), 2.0), np.full(2, 3.0)]})
+    net.save(tmp_path / "w.caffemodel")
+    saved = {"a": p2t.read_weights(str(tmp_path / "w.caffemodel"))["a"]}
+    drawn: list[str] = []
+    real = fillers.fill
+    monkeypatch.setattr(fillers, "fill", lambda filler, *rest: drawn.append(filler.type) or real(filler, *rest))
+    half = p2t.load(text=text)
+    half.load_weights(saved)
+    assert drawn == ["gaussian", "uniform", "gaussian"]
+    drawn.clear()
+    whole = p2t.load(tmp_path / "net.prototxt", tmp_path / "w.caffemodel")
+    assert drawn == []
+    assert whole.params["a"][0].data.tolist() == [[2.0] * 3] * 2
+    assert torch.equal(whole.params["b"][0].data, net.params["b"][0].data)
