@@ -50,6 +50,15 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Says of an OSError in the block that `path` cannot be written: a RunError."""
+    try:
+        yield
+    except OSError as error:
+        _unwritable(path, error)
+
+
 def resolve(path: str, beside: str | None) -> str:
     """The file that a prototxt means by `path`.
 

@@ -63,9 +63,10 @@ class Records(Callback):
         self._write(event)
 
     def end(self, solver: Solver) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with files.writing(file.name):
+                file.close()
 
     def _run(self, solver: Solver) -> dict[str, Any]:
         d = solver.definition
@@ -91,7 +92,9 @@ class Records(Callback):
         self._rows = csv.writer(self._file)
 
     def _write(self, event: Event) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        with files.writing(self._file.name):
             for name, value in event.figures():
                 self._rows.writerow((event.iteration, f"{event.seconds:.3f}", event.net, name, repr(value)))
             self._file.flush()

@@ -6,6 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, TextIO
 
+from proto2torch import files
 from proto2torch.errors import Proto2TorchError, Where
 from proto2torch.training.callbacks import Callback
 from proto2torch.training.events import Displayed, Tested, plain
@@ -46,14 +47,16 @@ class JsonLog(Callback):
 
     def end(self, solver: Solver) -> None:
         self._write({"event": "end", "iteration": solver.iter})
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with files.writing(self._path):
+                file.close()
 
     def _write(self, event: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(_finite(event)) + "\n")
-            self._file.flush()
+            with files.writing(self._path):
+                self._file.write(json.dumps(_finite(event)) + "\n")
+                self._file.flush()
 
 
 def _finite(value: Any) -> Any:

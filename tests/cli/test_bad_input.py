@@ -191,9 +191,16 @@ def test_a_snapshot_that_cannot_be_written(tmp_path: Path) -> None:
     for name in ("solver.prototxt", "train.prototxt", "train.h5", "train_h5.txt"):
         shutil.copy(DATA / "solvers/00-SGD-fixed" / name, tmp_path)
     before = sorted(os.listdir(tmp_path))
-    done = run(tmp_path, "train", "solver.prototxt", before=small_files)
+    done = run(tmp_path, "train", "solver.prototxt", "--set", "display=0", before=small_files)
     refused(done, "snap_iter_10.caffemodel: cannot write it", status=1)
     assert sorted(os.listdir(tmp_path)) == sorted([*before, "snap_run"])
+
+
+def test_a_record_of_figures_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    for name in ("solver.prototxt", "train.prototxt", "train.h5", "train_h5.txt"):
+        shutil.copy(DATA / "solvers/00-SGD-fixed" / name, tmp_path)
+    done = run(tmp_path, "train", "solver.prototxt", "--set", "snapshot=0", "--max-iter", "500", before=small_files)
+    refused(done, "snap_run/log.csv: cannot write it: file too large", status=1)
 
 
 def test_a_folder_for_snapshots_that_is_not_there_is_said_before_the_work(tmp_path: Path) -> None:

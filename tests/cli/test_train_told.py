@@ -144,7 +144,13 @@ def test_wrong_arguments(case, arguments, message):
 
 def start(*arguments, stderr=subprocess.PIPE):
     command = [sys.executable, "-m", "proto2torch", "train", "solver.prototxt", "--max-iter", "100000000", *arguments]
-    return subprocess.Popen(command, stderr=stderr, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stderr=stderr, text=True, env=environment, preexec_fn=listen)
+
+
+def listen():
+    """A shell starts what runs in its background with interrupts ignored, and so would these tests hand that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for(process, beginning):
