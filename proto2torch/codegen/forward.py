@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from proto2torch.codegen.expression import fill, uses
 from proto2torch.codegen.layout import WIDTH, statement
-from proto2torch.codegen.liveness import peak
+from proto2torch.codegen.liveness import are_free
 from proto2torch.codegen.names import identifier
 from proto2torch.codegen.steps import Step
 from proto2torch.codegen.variables import TRUNK, Statement, assign
@@ -106,8 +106,7 @@ class Forward:
     def _names_are_free(self) -> bool:
         """Whether a variable for each blob, alive to the end, takes no more memory at the peak than reused ones."""
         named = [value for line in self._statements for value in line.targets]
-        returned = [value for _, value in self.returns]
-        return peak(self.steps, returned, named) <= peak(self.steps, returned)
+        return are_free(self.steps, [value for _, value in self.returns], named)
 
     # Which expressions make a line
 
