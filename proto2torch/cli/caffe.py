@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+import proto2torch
 from proto2torch.cli import options
 from proto2torch.cli.gflags import Flags, parse
 from proto2torch.cli.group import INTERRUPTED, refuse
+from proto2torch.errors import DeviceError
 
 if TYPE_CHECKING:
     from proto2torch.net import Net
@@ -42,6 +44,12 @@ def caffe(arguments: tuple[str, ...]) -> None:
       caffe train -solver=lenet_solver.prototxt -gpu 0
       caffe test --model lenet_train_test.prototxt --weights lenet_iter_500.caffemodel --iterations=6
     """
+    if any(argument.lstrip("-") in ("help", "h") for argument in arguments if argument.startswith("-")):
+        click.echo(click.get_current_context().get_help())
+        return
+    if any(argument.lstrip("-") == "version" for argument in arguments if argument.startswith("-")):
+        click.echo(f"caffe of proto2torch {proto2torch.__version__}")
+        return
     words, flags = parse(arguments)
     if len(words) != 1 or words[0] not in ACTIONS:
         received = " ".join(words) or "none"
@@ -131,6 +139,8 @@ def _device_query(flags: Flags, log: Log) -> None:
     import torch
 
     log(f"Querying GPUs {flags.gpu or 'all'}")
+    if not flags.gpu and not torch.cuda.is_available():
+        raise DeviceError("torch sees no CUDA device")
     for asked in (flags.gpu or "0").replace("all", "0").split(","):
         options.cuda_device(asked)
     ids = range(torch.cuda.device_count()) if flags.gpu in ("", "all") else [int(i) for i in flags.gpu.split(",")]

@@ -68,6 +68,7 @@ class _Reader:
         self.known = {field.name: field.default for field in fields(Flags)}
         self.unknown: dict[str, str | None] = {}
         self.allowed: set[str] = set()
+        self.open: list[str] = []  # flag files that are being read
 
     def flag(self, argument: str, rest: Iterator[str]) -> None:
         """Read one flag, and from `rest` its value, where it needs one and has none behind an equals sign."""
@@ -127,14 +128,18 @@ class _Reader:
     def _read(self, paths: str) -> None:
         """The flags of files, one a line; other lines are comments."""
         for path in paths.split(","):
+            if os.path.realpath(path) in self.open:
+                raise Proto2TorchError("it names itself with --flagfile", where=Where(file=path))
             try:
                 with open(path, encoding="utf-8", errors="surrogateescape") as file:
                     lines = [line.strip() for line in file]
             except OSError as error:
                 unreadable(os.fspath(path), error)
+            self.open.append(os.path.realpath(path))
             for line in lines:
                 if line.startswith("-"):
                     try:
                         self.flag(line, iter(()))
                     except Proto2TorchError as error:
                         raise Proto2TorchError(error.message, where=Where(file=path), hint=error.hint) from error
+            self.open.pop()

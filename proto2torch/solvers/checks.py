@@ -73,17 +73,21 @@ def _fraction(p: Any, name: str, report: Report) -> None:
 
 
 def _policy(p: Any, report: Report) -> None:
-    """The parameters that a policy cannot work with."""
+    """The parameters that a policy cannot work with; one that is missing is told at the policy's own line."""
+
+    def told(field: str, text: str) -> None:
+        report(field if p.HasField(field) else "lr_policy", text)
+
     if p.lr_policy in _WITH_GAMMA and p.gamma < 0:
-        report("gamma", f"gamma of the {p.lr_policy} policy must not be negative. Received: {p.gamma:g}")
+        told("gamma", f"gamma of the {p.lr_policy} policy must not be negative. Received: {p.gamma:g}")
     if p.lr_policy in _WITH_STEPSIZE and p.stepsize <= 0:
-        report("stepsize", f"stepsize of the {p.lr_policy} policy must be positive. Received: {p.stepsize}")
+        told("stepsize", f"stepsize of the {p.lr_policy} policy must be positive. Received: {p.stepsize}")
     if p.lr_policy == "poly" and p.max_iter == 0:
-        report("max_iter", "max_iter of the poly policy must be positive. Received: 0")
+        told("max_iter", "max_iter of the poly policy must be positive. Received: 0")
     if p.lr_policy == "multifixed":
         _stages(p, report)
     if p.lr_policy == "plateau" and not p.plateau_winsize:
-        report("plateau_winsize", "the plateau policy needs at least one plateau_winsize. Received: none")
+        report("lr_policy", "the plateau policy needs at least one plateau_winsize. Received: none")
 
 
 def _stages(p: Any, report: Report) -> None:

@@ -130,13 +130,14 @@ def read(definition: SolverDefinition, source: NetSource) -> NetDefinition:
     """The net that a solver means: of a file, or of the solver's own text.
 
     Raises:
-        SolverError: the file that it names is not there.
+        SolverError: the file that it names is not there, or is a folder.
     """
     document = definition.document
     if source.path is not None:
         path = files.resolve(source.path, definition.path)
-        if not os.path.exists(path):
-            raise SolverError(f"the net {source.path!r} is not there", where=document.where(source.field))
+        if not os.path.exists(path) or os.path.isdir(path):
+            reason = "is a folder" if os.path.isdir(path) else "is not there"
+            raise SolverError(f"the net {source.path!r} {reason}", where=document.where(source.field))
         return read_net(path)
     name, _, index = source.field.partition("[")
     message = getattr(document.message, name)

@@ -325,7 +325,7 @@ def read_resume(path: str, iteration: int) -> dict[str, Any] | None:
         content = torch.load(resume, map_location="cpu", weights_only=True)
         found = content["iter"]
     except Exception as error:
-        raise SolverError(f"cannot read it: {error}", where=Where(file=resume), hint=hint) from error
+        raise SolverError("cannot read it: it is cut short or damaged", where=Where(file=resume), hint=hint) from error
     if found != iteration:
         raise SolverError(
             f"expected the state of iteration {iteration}. Received: {found}", where=Where(file=resume), hint=hint

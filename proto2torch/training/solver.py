@@ -138,6 +138,7 @@ class Solver:
         self.history = History()
         self.callbacks = Callbacks(callbacks)
         self.on_full_disk = on_full_disk
+        self._lost: RunError | None = None  # why the last snapshot could not be written
         self.images = nets.batch_size(self.net) * d.iter_size
         self._watch = Watch(self.net) if watch else None
         self._scale = Scale(self.device) if precision.scales() else None
@@ -172,6 +173,8 @@ class Solver:
         self.step(d.max_iter - self.iter)
         if d.snapshot_after_train and not self._due(d.snapshot) and not self._ending:
             self.snapshot()
+        if self._lost is not None and self._keeping == self.iter:
+            raise self._lost  # no later snapshot makes up for it
         if self._stopping:
             self.log("Optimization stopped early.")
             return
@@ -390,10 +393,12 @@ class Solver:
     def _settle(self, wait: bool = True) -> None:
         """Take in the snapshot that the thread has written; where it could not, what on_full_disk says."""
         try:
-            self._writer.settle(wait)
+            if self._writer.settle(wait):
+                self._lost = None
         except RunError as error:
             if self.on_full_disk == "stop" or error.file is None:
                 raise
+            self._lost = error
             self.log(f"no snapshot of iteration {self._keeping}: {str(error).splitlines()[0]}")
 
     def _show_last(self) -> None:

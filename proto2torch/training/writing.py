@@ -21,17 +21,18 @@ class Writer:
         self._pool = self._pool or ThreadPoolExecutor(1, "snapshot")
         self._running = self._pool.submit(work), then
 
-    def settle(self, wait: bool = True) -> None:
-        """Take in what has been done; with `wait`, after its end.
+    def settle(self, wait: bool = True) -> bool:
+        """Take in what has been done; with `wait`, after its end. Whether there was anything.
 
         Raises:
             Exception: what the work raised.
         """
         if self._running is None or not (wait or self._running[0].done()):
-            return
+            return False
         (future, then), self._running = self._running, None
         future.result()
         then()
+        return True
 
     def close(self) -> None:
         """Wait for the thread, and end it; an error of its work is left alone."""

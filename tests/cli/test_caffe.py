@@ -59,6 +59,24 @@ def test_unknown_flags_that_are_said_to_be_fine():
     assert parse(["--undefok=foo,bar", "--foo=1", "test"]) == (["test"], Flags())
 
 
+def test_a_flagfile_that_names_itself(tmp_path):
+    (tmp_path / "flags").write_text(f"--level=1\n--flagfile={tmp_path / 'flags'}\n")
+    with pytest.raises(Proto2TorchError, match="it names itself with --flagfile"):
+        parse([f"--flagfile={tmp_path / 'flags'}"])
+
+
+@pytest.mark.parametrize("flag", ["-help", "--help", "-h"])
+def test_help(flag):
+    done = CliRunner().invoke(main, ["caffe", flag])
+    assert (done.exit_code, "device_query" in done.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("flag", ["-version", "--version"])
+def test_version(flag):
+    done = CliRunner().invoke(main, ["caffe", flag])
+    assert (done.exit_code, done.stdout) == (0, f"caffe of proto2torch {p2t.__version__}\n")
+
+
 def test_a_flagfile(tmp_path):
     (tmp_path / "flags").write_text("# of the cluster\n-gpu=0,1\n--iterations=7\n")
     assert parse([f"--flagfile={tmp_path / 'flags'}", "test"]) == (["test"], Flags(gpu="0,1", iterations=7))

@@ -211,3 +211,9 @@ def test_policies_of_forks_are_understood():
 )
 def test_policies_of_forks_are_checked(fields, message):
     assert message in str(refused(fields, 'net: "a.prototxt"\n'))
+
+
+def test_a_parameter_that_a_policy_lacks_is_told_at_the_policy():
+    error = refused("", 'net: "a.prototxt"\nbase_lr: 1\nlr_policy: "step"\ngamma: 0.1\n')
+    assert error.line == 3
+    assert error.message == "stepsize of the step policy must be positive. Received: 0"

@@ -66,7 +66,7 @@ def test_a_resume_file_of_another_iteration_is_refused(tmp_path):
 
 def test_a_broken_resume_file_is_refused(tmp_path):
     (tmp_path / "a.resume").write_bytes(b"no such thing")
-    with pytest.raises(SolverError, match="cannot read it") as caught:
+    with pytest.raises(SolverError, match="cannot read it: it is cut short or damaged") as caught:
         snapshot.read_resume(str(tmp_path / "a.solverstate"), 4)
     assert caught.value.file == str(tmp_path / "a.resume")
 

@@ -220,6 +220,22 @@ def test_on_a_full_disk_the_run_stops_or_goes_on(on_full_disk, tmp_path, monkeyp
     assert (said in log.lines()) == (on_full_disk == "go-on")
 
 
+def test_a_run_that_loses_its_last_snapshot_does_not_end_well(tmp_path, monkeypatch):
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
+    trained, log = solver(folder, overrides={"snapshot": 4, "max_iter": 8}, on_full_disk="go-on")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+        with pytest.raises(RunError, match=r"^snap_iter_8.caffemodel: cannot write it: file too large$"):
+            trained.solve()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert any(line.startswith("no snapshot of iteration 4") for line in log.lines())
+    again, log = solver(folder, overrides={"snapshot": 4, "max_iter": 8}, on_full_disk="go-on")
+    again.solve()
+    assert log.lines()[-1] == "Optimization Done."
+
+
 def test_frozen_blobs_have_their_place_in_the_history(tmp_path, monkeypatch):
     for name in ("digits_train_lmdb", "digits_test_lmdb"):
         (tmp_path / name).symlink_to(RUNS / name)
