@@ -57,8 +57,6 @@ ROWS = [
 ABSENT = (
     "no net",
     "no policy",
-    "no stepsize of step",
-    "no stepsize of sigmoid",
     "a test net without test_iter",
     "test_iter without test_interval",
 )
