@@ -16,6 +16,7 @@ COMMANDS = {
     "segment": ("proto2torch.cli.detect:segment", "The label of each pixel of images."),
     "pixels": ("proto2torch.cli.classify:pixels", "What is done to an image between its file and the net."),
     "deploy": ("proto2torch.cli.deploy:deploy", "The deploy net of a train_val net."),
+    "upgrade": ("proto2torch.cli.upgrade:upgrade", "A net or a solver of any of Caffe's formats in the newest."),
     "verify": ("proto2torch.cli.verify:verify", "Compare blobs with stored ones; name the first layer that differs."),
     "time": ("proto2torch.cli.time:time", "Time forward and backward of a net, layer by layer."),
     "show": ("proto2torch.cli.show:show", "Layers, shapes, parameters, multiply-adds and memory of a net."),

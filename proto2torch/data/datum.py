@@ -91,6 +91,16 @@ def parse(record: memoryview) -> Datum:
     )
 
 
+def annotated_datum(record: memoryview) -> memoryview | None:
+    """The Datum within an AnnotatedDatum, its first field; None where the record does not begin with one."""
+    try:
+        field = wire.field_at(record, 0, len(record))
+        field.expect(wire.BYTES, "datum")
+    except wire.Malformed:
+        return None
+    return record[field.start : field.end] if field.number == 1 else None
+
+
 class Parser:
     """Reads the Datums of one database.
 

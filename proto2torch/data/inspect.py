@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from proto2torch.data.datum import Image, NotADatum, Parser
+from proto2torch.data.datum import Datum, Image, NotADatum, Parser, annotated_datum
+from proto2torch.data.datum import parse as parse_datum
 from proto2torch.data.decode import UNCHANGED, Undecodable, decode
 from proto2torch.data.new_database import new_database
 from proto2torch.data.progress import Progress
@@ -58,7 +59,7 @@ def summary(db: str) -> Summary:
             found.last_key = _text(key)
             found.first_key = found.first_key if number else found.last_key
             try:
-                datum = parse(value)
+                datum = _datum(parse, value)
                 image = decode(datum.data, UNCHANGED) if datum.encoded else datum.image()
             except (NotADatum, Undecodable):
                 found.bad.append(found.last_key)
@@ -87,7 +88,7 @@ def show(db: str, first: int = 0, count: int = 1) -> list[Shown]:
             raise DataError(message, where=Where(file=db))
         for key, value in records.take(first, min(count, len(records) - first)):
             try:
-                datum = parse(value)
+                datum = _datum(parse, value)
                 image = decode(datum.data, UNCHANGED) if datum.encoded else datum.image()
             except (NotADatum, Undecodable) as error:
                 raise DataError(f"the record {_text(key)!r} is no image: {error}", where=Where(file=db)) from error
@@ -95,6 +96,21 @@ def show(db: str, first: int = 0, count: int = 1) -> list[Shown]:
     finally:
         records.close()
     return shown
+
+
+def _datum(parse: Parser, record: memoryview) -> Datum:
+    """The Datum of a record: the record itself, or what is in an AnnotatedDatum.
+
+    Raises:
+        NotADatum: it is neither.
+    """
+    try:
+        return parse(record)
+    except NotADatum:
+        inner = annotated_datum(record)
+        if inner is None:
+            raise
+        return parse_datum(inner)
 
 
 def picture(images: list[Image]) -> NDArray[np.uint8]:

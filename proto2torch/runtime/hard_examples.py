@@ -19,6 +19,13 @@ def weighed_smooth_l1_loss(a, b, inside, outside, beta=1):
     return (outside * each).sum() / len(a)
 
 
+def turning_smooth_l1_loss(a, b, turn):
+    """Sum of d^2 / 2 below the turn and of |d| - turn + turn^2 / 2 beyond, by item."""
+    d = a - b
+    far = d.abs() - turn + turn**2 / 2
+    return torch.where(d.abs() < turn, d.square() / 2, far).sum() / len(a)
+
+
 def smooth_l1_loss_ohem(
     a, b, weight=None, normalization="VALID", fixed=1, by_position=False
 ):

@@ -56,6 +56,7 @@ RULES = [
     ("SmoothL1Loss", "", 3, 1, "RFCNSmoothL1Loss"),
     ("SmoothL1Loss", "", 2, 2, "RFCNSmoothL1Loss"),
     ("SmoothL1Loss", "loss_param { normalization: FULL }", 2, 1, "RFCNSmoothL1Loss"),
+    ("SmoothL1Loss", "smoothl1_param { turn_point: 2 }", 2, 1, "TurningSmoothL1Loss"),
     ("CenterLoss", 'center_loss_param { distance_type: "L2" }', 2, 1, "WindowsCenterLoss"),
     ("CenterLoss", "center_loss_param { num_output: 3 }", 2, 1, "FaceCenterLoss"),
     *(

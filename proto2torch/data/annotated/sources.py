@@ -94,11 +94,19 @@ def coco(path: str) -> Annotations:
     where = Where(file=path)
     try:
         whole = json.loads(_read(path, where))
+        if not isinstance(whole, dict):
+            raise DataError(
+                f"is not COCO's instances: expected an object. Received: {type(whole).__name__}", where=where
+            )
         names = {entry["id"]: str(entry["name"]) for entry in whole["categories"]}
+        if len(names) != len(whole["categories"]):
+            raise DataError("two categories have one id", where=where)
         marked: dict[Any, list[Marked]] = {entry["id"]: [] for entry in whole["images"]}
         for entry in whole["annotations"]:
             x, y, width, height = (_number(value, where) for value in entry["bbox"])
             crowd = bool(entry.get("iscrowd", 0))
+            if entry["image_id"] not in marked:
+                raise DataError(f"no image has the id {entry['image_id']}", where=where)
             marked[entry["image_id"]].append(Marked(str(entry["category_id"]), (x, y, x + width, y + height), crowd))
             if entry["category_id"] not in names:
                 raise DataError(f"no category has the id {entry['category_id']}", where=where)

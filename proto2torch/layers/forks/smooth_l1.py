@@ -58,6 +58,34 @@ class WeighedSmoothL1Loss(_BoxLoss, param="smooth_l1_loss_param"):
         return Code(f"weighed_smooth_l1_loss({{0}}, {{1}}, {{2}}, {{3}}{beta})")
 
 
+class TurningSmoothL1Loss(_BoxLoss, param="smoothl1_param"):
+    """caffe-windows: loss = sum f(a - b) / N; f(d) = d^2 / 2 where |d| < t = turn_point, else |d| - t + t^2 / 2.
+
+    The derivative is d below t, else sign(d); f itself does not jump.
+    """
+
+    differs = "The gradient jumps from t to 1 at turn_point."
+    forks = ("windows",)
+    fork_fields = understood("smoothl1_param", "turn_point")
+
+    @classmethod
+    def evidence(cls, message: Any) -> str:
+        return "smoothl1_param" if message.HasField("smoothl1_param") else ""
+
+    def check(self) -> None:
+        if not 0 < self.p.turn_point < float("inf"):
+            raise self.error(f"turn_point must be positive. Received: {number(self.p.turn_point)}", "turn_point")
+
+    def shapes(self, *x: Shape) -> list[Shape]:
+        self.check_shapes(*x)
+        return [()]
+
+    def code(self, node: Node) -> Code:
+        if self.p.turn_point == 1:
+            return Code('F.smooth_l1_loss({0}, {1}, reduction="sum") / {0}.shape[0]')
+        return Code(f"turning_smooth_l1_loss({{0}}, {{1}}, {number(self.p.turn_point)})")
+
+
 class SmoothL1LossOHEM(_BoxLoss, type="SmoothL1LossOHEM"):
     """loss = sum f(w (a - b)) / Z, of bottoms a, b and optionally w; f as SmoothL1Loss with sigma 1.
 
@@ -103,8 +131,10 @@ class RFCNSmoothL1Loss(SmoothL1LossOHEM):
         return "two tops" if len(message.top) == 2 else "loss_param" * message.HasField("loss_param")
 
 
-class SmoothL1Loss(Variants, type="SmoothL1Loss", variants=(WeighedSmoothL1Loss, RFCNSmoothL1Loss)):
-    """The smooth L1 distance of bottoms 0 and 1 over the items: Fast R-CNN's and SSD's, or R-FCN's."""
+class SmoothL1Loss(
+    Variants, type="SmoothL1Loss", variants=(WeighedSmoothL1Loss, RFCNSmoothL1Loss, TurningSmoothL1Loss)
+):
+    """The smooth L1 distance of bottoms 0 and 1 over the items: Fast R-CNN's and SSD's, R-FCN's, or caffe-windows'."""
 
-    differs = f"{WeighedSmoothL1Loss.differs} @rfcn: {RFCNSmoothL1Loss.differs}"
+    differs = f"{WeighedSmoothL1Loss.differs} @rfcn: {RFCNSmoothL1Loss.differs} @windows: {TurningSmoothL1Loss.differs}"
     otherwise = WeighedSmoothL1Loss

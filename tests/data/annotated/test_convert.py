@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from proto2torch.cli import main
+from proto2torch.data import inspect
 from proto2torch.data.annotated import label_map
 from proto2torch.data.annotated.convert import convert_annotated
 from proto2torch.data.convert.imageset import Imageset
@@ -176,7 +177,8 @@ def test_a_list_that_is_wrong(root: Path, line: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": []}, "9 is missing"),
+        ({"images": []}, "no image has the id 9"),
+        ({"categories": [{"id": 3, "name": "car"}, {"id": 3, "name": "cart"}]}, "two categories have one id"),
         ({"images": [], "annotations": []}, "has no images"),
         ({"categories": [{"id": 3, "name": "car"}]}, "no category has the id 18"),
         ({"annotations": [{"image_id": 9, "category_id": 3, "bbox": [1, 2, 3]}]}, "is not COCO's instances"),
@@ -220,3 +222,11 @@ def test_the_command(root: Path) -> None:
     again = CliRunner().invoke(main, arguments)
     assert again.exit_code == 2
     assert "there is something already" in again.stderr
+
+
+def test_what_was_written_can_be_looked_at(root: Path) -> None:
+    convert(root, encoded=True)
+    found = inspect.summary(f"{root}/db")
+    assert (found.count, found.bad) == (2, [])
+    assert found.shapes == {(3, 20, 40, "encoded"): 1, (3, 10, 40, "encoded"): 1}
+    assert inspect.show(f"{root}/db", 1)[0].image.shape == (3, 10, 40)
