@@ -108,8 +108,8 @@ class GoogleNet(nn.Module):
         self.loss3_classifier = nn.Linear(1024, 1000)
 
     def forward(self, data):
-        data = data.to(memory_format=torch.channels_last)
-        x = F.max_pool2d(F.relu(self.conv1_7x7_s2(data)), 3, stride=2, ceil_mode=True)
+        x = data.to(memory_format=torch.channels_last)
+        x = F.max_pool2d(F.relu(self.conv1_7x7_s2(x)), 3, stride=2, ceil_mode=True)
         x = across_channels_lrn(x, 5, alpha=0.0001)  # pool1_norm1
         x = F.relu(self.conv2_3x3_reduce(x))
         x = across_channels_lrn(F.relu(self.conv2_3x3(x)), 5, alpha=0.0001)

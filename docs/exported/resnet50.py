@@ -67,8 +67,8 @@ class ResNet50(nn.Module):
         self.fc1000 = nn.Linear(2048, 1000)
 
     def forward(self, data):
-        data = data.to(memory_format=torch.channels_last)
-        x = F.relu(self.bn_conv1(self.conv1(data)))
+        x = data.to(memory_format=torch.channels_last)
+        x = F.relu(self.bn_conv1(self.conv1(x)))
         x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)  # pool1
         x = self.res2(x)
         x = self.res3(x)

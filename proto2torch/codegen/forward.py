@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from proto2torch.codegen.expression import fill, uses
@@ -57,22 +57,27 @@ class Forward:
         in_block: bool = False,
         whole_net: bool = False,
     ) -> None:
+        self._laid = {v: replace(v, version=-1) for v in restrided}  # each as it lies channels_last, by what it was
+        steps = [replace(step, inputs=tuple(self._laid.get(v, v) for v in step.inputs)) for step in steps]
         self.steps, self.attributes, self.returns, self.in_block = steps, attributes, list(returns), in_block
         read = [v for step in steps for v in step.inputs] + [v for _, v in returns]
-        self._preludes, self._memories, self._restrided = preludes or {}, memories or {}, restrided
+        self._laid = {v: laid for v, laid in self._laid.items() if laid in set(read)}
+        self._preludes, self._memories = preludes or {}, memories or {}
         self._readers = Counter(read)
         self._reader = {v: step for step in steps for v in step.inputs}
         self._next = {step.index: behind for step, behind in pairwise(steps)}
-        wanted = set(read)
+        wanted = {*read, *self._laid}
         self.inputs = [v for v in inputs if v in wanted]
-        self._values = list(dict.fromkeys([*self.inputs, *(v for step in steps for v in step.outputs)]))
+        made = (v for step in steps for v in step.outputs)
+        self._values = list(dict.fromkeys([*self.inputs, *self._laid.values(), *made]))
         self._at = {v: i for i, v in enumerate(self._values)}
         self._titles = {v: (titles or {}).get(v, v.blob) for v in self._values}
+        self._titles |= {laid: self._titles[v] for v, laid in self._laid.items()}
         self._reserved = reserved
         self._names = {v: identifier(t, "blob") for v, t in self._titles.items()}
         for _ in range(2):  # what fits on a line depends on the names, and which values have names on what fits
             self._statements = self._lay_out()
-            by_blob = whole_net and len(self._statements) - len(restrided) <= _SHORT and self._names_are_free()
+            by_blob = whole_net and len(self._statements) - len(self._laid) <= _SHORT and self._names_are_free()
             self._variables = assign(self._statements, self.inputs, self._titles, reserved, in_block, by_blob)
             self._names |= self._variables.names
 
@@ -111,8 +116,9 @@ class Forward:
     # Which expressions make a line
 
     def _lay_out(self) -> list[Statement]:
-        self._text = {v: _Expression(f"ß{i}") for i, v in enumerate(self._values) if v in set(self.inputs)}
-        statements = [self._restride(value) for value in self.inputs if value in self._restrided]
+        given = {*self.inputs, *self._laid.values()}
+        self._text = {v: _Expression(f"ß{i}") for i, v in enumerate(self._values) if v in given}
+        statements = [self._lay(value, laid) for value, laid in self._laid.items()]
         for step in self.steps:
             statements += [Statement((), line, ()) for line in self._preludes.get(step.index, ())]
             inputs = [self._text[v] for v in step.inputs]
@@ -130,9 +136,8 @@ class Forward:
                 statements += [self._remember(v) for v in step.outputs if v in self._memories]
         return [*statements, self._return()]
 
-    def _restride(self, value: Value) -> Statement:
-        place = f"ß{self._at[value]}"
-        return Statement((), f"{place} = {place}.to(memory_format=torch.channels_last)", (value,))
+    def _lay(self, value: Value, laid: Value) -> Statement:
+        return Statement((laid,), f"ß{self._at[value]}.to(memory_format=torch.channels_last)", (value,))
 
     def _remember(self, value: Value) -> Statement:
         return Statement((), f"{self._memories[value]}.append(ß{self._at[value]}.detach())", (value,))

@@ -37,6 +37,8 @@ class _Variable:
     start: int
     end: int
     argument: bool = False
+    owned: bool = False
+    """Whether an argument's name holds what was made of it, which nobody else holds."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ def assign(
     last = statements[-1]
     listed = set(last.reads) if last.text.startswith("return {") else set()  # a dict is read by blob names
     for at, statement in enumerate(statements):
+        renewed = _renewed(statement, of, lines, by_blob)
+        if renewed is not None:
+            renewed.values.append(statement.targets[0])
+            renewed.start, renewed.end, renewed.owned = at, max(lines.get(statement.targets[0], [at])), True
+            of[statement.targets[0]] = renewed
+            continue
         heir = _heir(statement, at, lines, of, in_block)
         if heir is not None and by_blob and heir.values[-1].blob != statement.targets[0].blob:
             heir = None
@@ -86,10 +94,23 @@ def assign(
     set_at = {(variable.start, names[variable.values[0]]) for variable in variables}
     for variable in variables:
         name = names[variable.values[0]]
-        ends = not (in_block or by_blob or variable.argument) and variable.start < variable.end < end - 2
+        ours = variable.owned or not variable.argument
+        ends = ours and not (in_block or by_blob) and variable.start < variable.end < end - 2
         if ends and (variable.end, name) not in set_at:  # else its last line gives the name another value
             dead.setdefault(variable.end, []).append(name)
     return Variables(names, dead)
+
+
+def _renewed(
+    statement: Statement, of: Mapping[Value, _Variable], lines: Mapping[Value, list[int]], by_blob: bool
+) -> _Variable | None:
+    """The argument whose name goes on for its blob laid out otherwise: `data = data.to(…)`; not where the next line
+    alone reads it, which is better the first of a chain."""
+    if len(statement.targets) != 1 or len(statement.reads) != 1:
+        return None
+    (made,), (read,) = statement.targets, statement.reads
+    again = made.blob == read.blob and of[read].argument and not of[read].owned
+    return of[read] if again and (by_blob or len(lines.get(made, ())) > 1) else None
 
 
 def _heir(

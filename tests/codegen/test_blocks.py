@@ -129,8 +129,8 @@ class SmallResNet(nn.Module):
         )
 
     def forward(self, data):
-        data = data.to(memory_format=torch.channels_last)
-        x = self.res2(data)
+        x = data.to(memory_format=torch.channels_last)
+        x = self.res2(x)
         x = self.res3(x)
         return self.res4(x)
 '''
