@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 Attempt = Callable[["nn.Module", Mapping[str, "Tensor"], Sequence[str]], object]
 """Takes a module, its arguments and the names of its results, or raises UnsupportedError."""
 
+_LACKS = {"onnx": frozenset({"ROIPooling"})}
+"""Layers that torch's exporter cannot write in a format, and says so in no words of use."""
+
 
 def check(net: Net, kind: str) -> None:
-    """Refuse a net that remembers something between forwards: a file of `kind` is a function of its inputs."""
+    """Refuse by name what a file of `kind` cannot hold: what remembers something between forwards, for a file is a
+    function of its inputs; and layers that it lacks."""
     if net.phase == "TRAIN":
         raise UnsupportedError(f"--format {kind} is for a net in use. Received: --phase TRAIN")
     for node in net.nodes:
+        if node.type in _LACKS.get(kind, ()):
+            raise node.op.refuse(f"torch's exporter cannot write it. Received: --format {kind}")
         code = node.op.code(node)
         if code.stateful or code.counts:
             raise node.op.refuse(f"remembers something from one forward to the next, and a file of {kind} cannot")
