@@ -57,11 +57,13 @@ class Forward:
         in_block: bool = False,
         whole_net: bool = False,
     ) -> None:
-        self._laid = {v: replace(v, version=-1) for v in restrided}  # each as it lies channels_last, by what it was
+        read_by_steps = {v for step in steps for v in step.inputs}
+        # each input as it lies channels_last, by what it was; nothing reads it as it was
+        self._laid = {v: replace(v, version=-1) for v in restrided if v in read_by_steps}
         steps = [replace(step, inputs=tuple(self._laid.get(v, v) for v in step.inputs)) for step in steps]
-        self.steps, self.attributes, self.returns, self.in_block = steps, attributes, list(returns), in_block
+        returns = [(name, self._laid.get(v, v)) for name, v in returns]
+        self.steps, self.attributes, self.returns, self.in_block = steps, attributes, returns, in_block
         read = [v for step in steps for v in step.inputs] + [v for _, v in returns]
-        self._laid = {v: laid for v, laid in self._laid.items() if laid in set(read)}
         self._preludes, self._memories = preludes or {}, memories or {}
         self._readers = Counter(read)
         self._reader = {v: step for step in steps for v in step.inputs}

@@ -315,3 +315,18 @@ def test_weights_that_a_file_brings_are_not_drawn_before(tmp_path: Path, monkeyp
     assert drawn == []
     assert whole.params["a"][0].data.tolist() == [[2.0] * 3] * 2
     assert torch.equal(whole.params["b"][0].data, net.params["b"][0].data)
+
+
+def test_an_input_that_is_asked_for_beside_what_reads_it() -> None:
+    conv = 'convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: "constant" value: 1 } }'
+    text = (
+        'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }'
+        + "".join(
+            f'layer {{ name: "{name}" type: "Convolution" bottom: "data" top: "{name}" {conv} }}' for name in "ab"
+        )
+    )
+    x = torch.arange(48.0).reshape(1, 3, 4, 4)
+    found = p2t.load(text=text).features("a", "data", "b", data=x)
+    assert torch.equal(found["data"], x)
+    assert torch.equal(found["a"], x.sum(1, keepdim=True).expand(1, 2, 4, 4))
+    assert torch.equal(found["b"], found["a"])
