@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,8 @@ class Kept(NamedTuple):
 
     layers: bytes
     """A NetParameter with the layers after filtering."""
-    path: str | None
+    frame: NetDefinition
+    """What the definition says beside its layers (see `without_layers`)."""
     phase: str
     device: torch.device
     dtype: torch.dtype
@@ -35,7 +37,7 @@ class Kept(NamedTuple):
 
 
 def message(definition: NetDefinition) -> bytes:
-    """A definition as a binary NetParameter; the places of its fields in the text stay behind.
+    """The layers of a definition as a binary NetParameter; the places of its fields in the text stay behind.
 
     Raises UsageError for a net with Python layers, whose objects only their own code could copy.
     """
@@ -43,17 +45,20 @@ def message(definition: NetDefinition) -> bytes:
     if python is not None:
         raise UsageError(f"a net with Python layers cannot be copied or pickled. Received: layer {python.name!r}")
     net = schema.new("NetParameter")
-    net.name, net.force_backward, net.debug_info = definition.name, definition.force_backward, definition.debug_info
     net.layer.extend(layer.message for layer in definition.layers)
     return bytes(net.SerializeToString())
+
+
+def without_layers(definition: NetDefinition) -> NetDefinition:
+    """What a definition says beside its layers: the fork that it is written for too, but not the text of its file."""
+    source = Source("", definition.path) if definition.path else None
+    return replace(definition, layers=(), state=None, source=source)
 
 
 def definition(kept: Kept) -> NetDefinition:
     """The definition of the net that was kept."""
     net = schema.message_class("NetParameter").FromString(kept.layers)
-    source = Source("", kept.path) if kept.path else None
-    layers = tuple(LayerDefinition(layer, source=source) for layer in net.layer)
-    return NetDefinition(net.name, layers, net.force_backward, net.debug_info, source=source)
+    return replace(kept.frame, layers=tuple(LayerDefinition(layer, source=kept.frame.source) for layer in net.layer))
 
 
 def remembered(blobs: Blobs) -> dict[str, Tensor]:

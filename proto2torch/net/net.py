@@ -261,7 +261,7 @@ class Net(nn.Module):
         tensors = [blob.tensor for blob in self.blobs]
         kept = copies.Kept(
             copies.message(self.selected),
-            self.selected.path,
+            copies.without_layers(self.selected),
             self.phase,
             self.device,
             self.dtype,

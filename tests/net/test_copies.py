@@ -13,6 +13,7 @@ import torch
 import proto2torch as p2t
 from proto2torch.errors import UsageError
 from proto2torch.net import Net
+from proto2torch.prototxt.style import written_as
 
 NET = """
 name: "N"
@@ -61,6 +62,17 @@ def test_a_copy_keeps_phase_type_and_what_is_frozen(copied: Copy) -> None:
     other = copied(net)
     assert (other.phase, other.dtype, other.training) == ("TRAIN", torch.float64, False)
     assert [blob.tensor.requires_grad for blob in other.params["ip"]] == [False, True]
+
+
+def test_a_copy_is_of_the_same_fork_and_is_written_alike(copied: Copy) -> None:
+    text = """
+    layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
+    layer { name: "bn" type: "BN" bottom: "x" top: "y" }
+    """
+    with written_as(memory_format="channels_last"):
+        net = p2t.load(text=text, fork="segnet")
+    assert "channels_last" in net.source
+    assert copied(net).source == net.source
 
 
 def test_the_data_layers_of_a_copy_stand_where_the_nets_do(copied: Copy, tmp_path: Path) -> None:
