@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,17 +50,25 @@ def _pieces(files: tuple[Path, ...]) -> dict[str, Piece]:
     found: dict[str, tuple[str, ast.stmt]] = {}
     for path in files:
         source = path.read_text(encoding="utf-8")
-        lines = source.splitlines()
-        for node in ast.parse(source).body:
-            name = _name(node)
-            if name is None or (path not in _RUNTIME and _is_private(name, node)):
+        for name, text, node in definitions(source):
+            if path not in _RUNTIME and _is_private(name, node):
                 continue
             if name in found and path not in _RUNTIME:
-                where = Where(file=str(path), line=node.lineno, column=1, text=lines[node.lineno - 1])
+                line = source.splitlines()[node.lineno - 1]
+                where = Where(file=str(path), line=node.lineno, column=1, text=line)
                 raise Proto2TorchError(f"{name!r} is the name of a piece of source already", where=where)
-            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-            found[name] = ("\n".join(lines[first - 1 : node.end_lineno]), node)
+            found[name] = (text, node)
     return {name: Piece(name, text, _needs(node, found)) for name, (text, node) in found.items()}
+
+
+def definitions(source: str) -> Iterator[tuple[str, str, ast.stmt]]:
+    """The classes, functions and assignments of a file, in order: the name, the text with its decorators, the node."""
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        name = _name(node)
+        if name is not None:
+            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+            yield name, "\n".join(lines[first - 1 : node.end_lineno]), node
 
 
 def _is_private(name: str, node: ast.stmt) -> bool:

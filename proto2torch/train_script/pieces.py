@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from proto2torch.codegen.inline import definitions
+
 _FILES = tuple(sorted((Path(__file__).parent / "carried").glob("*.py")))
 _STANDARD = {
     **{name: f"import {name}" for name in ("argparse", "functools", "glob", "io", "math", "os", "sys")},
@@ -33,14 +35,7 @@ IMPORTED = frozenset((*_STANDARD, *_OTHERS))
 @cache
 def pieces() -> dict[str, str]:
     """The source of every class and function of carried/, in the order of files and lines."""
-    found = {}
-    for path in _FILES:
-        text = path.read_text(encoding="utf-8")
-        for node in ast.parse(text).body:
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-                found[node.name] = "\n".join(text.splitlines()[first - 1 : node.end_lineno])
-    return found
+    return {name: text for path in _FILES for name, text, _ in definitions(path.read_text(encoding="utf-8"))}
 
 
 def closure(text: str, own: Mapping[str, str]) -> list[str]:

@@ -8,6 +8,8 @@ import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proto2torch.codegen.inline import definitions
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -19,22 +21,7 @@ class Segment:
 
 def split(source: str) -> list[Segment]:
     """The definitions of a file, in order; its docstring and its imports are left out."""
-    lines = source.splitlines()
-    found = []
-    for node in ast.parse(source).body:
-        name = _name(node)
-        if name:
-            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-            found.append(Segment(name, "\n".join(lines[first - 1 : node.end_lineno])))
-    return found
-
-
-def _name(node: ast.stmt) -> str:
-    if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-        return node.name
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id
-    return ""
+    return [Segment(name, text) for name, text, _ in definitions(source)]
 
 
 def import_lines(source: str) -> set[str]:
