@@ -1,7 +1,8 @@
 """Unique, legal Python names for whatever a prototxt calls its layers and blobs.
 
 A net is untrusted input: its names become identifiers here and nowhere else, and every other use of a name in source
-goes through `layers.base.literal`. A name that is legal stays as it is; the rest is spelled with underscores.
+goes through `layers.base.literal`, in a docstring through `prose`. A name that is legal stays as it is; the rest is
+spelled with underscores.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ def class_name(name: str) -> str:
         return "Net"
     joined = f"Net{joined}" if joined[0].isdigit() else joined
     return f"{joined}Net" if keyword.iskeyword(joined) or joined in LOCALS else joined
+
+
+def prose(name: str) -> str:
+    """A name within a docstring: plain characters as they are, any that could end the string as `?`."""
+    return re.sub(r"[^ !#-\[\]-~]", "?", name)
 
 
 class Names:

@@ -12,7 +12,7 @@ from proto2torch.codegen.blocks import Folded, foldings
 from proto2torch.codegen.forward import Forward
 from proto2torch.codegen.inline import closure, pieces
 from proto2torch.codegen.layout import WIDTH, statement
-from proto2torch.codegen.names import LOCALS, class_name
+from proto2torch.codegen.names import LOCALS, class_name, prose
 from proto2torch.codegen.plan import Plan, called
 from proto2torch.ir.graph import Net, Value
 from proto2torch.ir.layout import restrided
@@ -144,12 +144,12 @@ def _docstring(net: Net, name: str, inputs: Sequence[Value], returns: Returns) -
         dims = [str(d) for d in value.shape]
         if dims and value.shape[0] == size:
             dims[0] = "N"
-        return f"{_prose(name)} ({', '.join(dims)}{',' if len(dims) == 1 else ''})" if dims else _prose(name)
+        return f"{prose(name)} ({', '.join(dims)}{',' if len(dims) == 1 else ''})" if dims else prose(name)
 
     left = ", ".join(show(v.blob, v) for v in inputs)
     right = ", ".join(show(n, v) for n, v in returns)
-    origin = f"from {_prose(PurePath(net.path).name)}, phase {net.phase}" if net.path else f"phase {net.phase}"
-    title = f"{_prose(net.name) or name}, {origin}"
+    origin = f"from {prose(PurePath(net.path).name)}, phase {net.phase}" if net.path else f"phase {net.phase}"
+    title = f"{prose(net.name) or name}, {origin}"
     line = f"{_QUOTES}{title}: {left} -> {right}.{_QUOTES}"
     if len(line) <= _SUMMARY:
         return line
@@ -158,8 +158,3 @@ def _docstring(net: Net, name: str, inputs: Sequence[Value], returns: Returns) -
 
 def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False)
-
-
-def _prose(name: str) -> str:
-    """A name within a docstring: plain characters as they are, anything that could end the string as `?`."""
-    return re.sub(r"[^ !#-\[\]-~]", "?", name)

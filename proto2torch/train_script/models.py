@@ -15,6 +15,7 @@ from typing import Any
 from proto2torch.codegen.inline import closure
 from proto2torch.codegen.inline import pieces as runtime_pieces
 from proto2torch.codegen.layout import statement
+from proto2torch.codegen.names import prose
 from proto2torch.codegen.source import Source, generate
 from proto2torch.errors import SolverError, UnsupportedError
 from proto2torch.ir.deploy import without_files
@@ -25,7 +26,7 @@ from proto2torch.layers.batch_norm import BatchNorm
 from proto2torch.prototxt import filters
 from proto2torch.prototxt.document import NetDefinition
 from proto2torch.train_script import segments
-from proto2torch.train_script.text import docstring, prose
+from proto2torch.train_script.text import docstring
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from proto2torch import data
+from proto2torch.codegen.names import prose
 from proto2torch.ir import given
 from proto2torch.ir.graph import Net, Shape
 from proto2torch.prototxt.document import LayerDefinition
@@ -19,7 +20,7 @@ from proto2torch.train_script.inputs import Feed
 from proto2torch.train_script.models import Model, Models
 from proto2torch.train_script.parts import Parts
 from proto2torch.train_script.readers import Readers
-from proto2torch.train_script.text import docstring, prose
+from proto2torch.train_script.text import docstring
 from proto2torch.training import nets, snapshot
 
 _OWN = frozenset(

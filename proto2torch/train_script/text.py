@@ -1,21 +1,13 @@
-"""Lines of source: prose that cannot end a string, statements and constants as a formatter leaves them."""
+"""Lines of source: docstrings, statements and constants as a formatter leaves them."""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 from proto2torch.codegen.layout import WIDTH, statement
 from proto2torch.layers.base import literal
-
-_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
-
-
-def prose(name: str) -> str:
-    """What a file says, within a docstring: plain characters as they are, any that could end the string as `?`."""
-    return _UNSAFE.sub("?", name)
 
 
 def docstring(paragraphs: str | Iterable[str], indent: int) -> list[str]:
