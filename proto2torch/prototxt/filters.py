@@ -59,10 +59,19 @@ def _included(layer: LayerDefinition, state: Any) -> bool:
 
 def matches(rule: Any, state: Any) -> bool:
     """Whether a NetStateRule holds in a NetState: each condition that it gives, so that an empty one always holds."""
-    return (
-        (not rule.HasField("phase") or rule.phase == state.phase)
-        and (not rule.HasField("min_level") or state.level >= rule.min_level)
-        and (not rule.HasField("max_level") or state.level <= rule.max_level)
-        and all(stage in state.stage for stage in rule.stage)
-        and not any(stage in state.stage for stage in rule.not_stage)
-    )
+    return unmet(rule, state) is None
+
+
+def unmet(rule: Any, state: Any) -> str | None:
+    """The first condition of a NetStateRule that does not hold, as Caffe logs it; None where all do."""
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return f"The NetState phase ({state.phase}) differed from the phase ({rule.phase})"
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return f"The NetState level ({state.level}) is below the min_level ({rule.min_level})"
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return f"The NetState level ({state.level}) is above the max_level ({rule.max_level})"
+    missing = next((stage for stage in rule.stage if stage not in state.stage), None)
+    if missing is not None:
+        return f"The NetState did not contain stage '{missing}'"
+    present = next((stage for stage in rule.not_stage if stage in state.stage), None)
+    return None if present is None else f"The NetState contained a not_stage '{present}'"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 from proto2torch.ir.backward import mark_backward
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.net import Net
-from proto2torch.prototxt import schema
+from proto2torch.prototxt import filters, schema
 from proto2torch.prototxt.document import NetDefinition
 from proto2torch.prototxt.text import dump
 from proto2torch.solvers.numbers import shown
@@ -29,7 +30,7 @@ def lines(net: Net, whole: NetDefinition) -> Iterator[str]:
             yield f"Top shape: {_shape(value.shape)}"
             if weight:
                 yield f"    with loss weight {shown(weight)}"
-            count += _elements(value.shape)
+            count += prod(value.shape)
         yield f"Memory required for data: {count * _FLOAT}"
     needs = mark_backward(net.graph.nodes, force=False, refuse=False).layer_need  # Caffe logs it before it forces
     for node in reversed(net.graph.nodes):
@@ -73,36 +74,14 @@ def _created(node: Node) -> Iterator[str]:
 
 def _shape(shape: Shape) -> str:
     """`4 3 (12)`: the extents and their product; `(1)` of a scalar."""
-    return " ".join([*map(str, shape), f"({_elements(shape)})"])
-
-
-def _elements(shape: Shape) -> int:
-    count = 1
-    for extent in shape:
-        count *= extent
-    return count
+    return " ".join([*map(str, shape), f"({prod(shape)})"])
 
 
 def _rejections(whole: NetDefinition, state: Any) -> Iterator[str]:
     """The condition of each rule that did not hold, up to the rule that decided."""
     for layer in whole.layers:
         for rule in layer.message.include or layer.message.exclude:
-            unmet = _unmet(rule, state)
+            unmet = filters.unmet(rule, state)
             if unmet is None:
                 break
             yield f"{unmet} specified by a rule in layer {layer.name}"
-
-
-def _unmet(rule: Any, state: Any) -> str | None:
-    """The first condition of a rule that does not hold."""
-    if rule.HasField("phase") and rule.phase != state.phase:
-        return f"The NetState phase ({state.phase}) differed from the phase ({rule.phase})"
-    if rule.HasField("min_level") and state.level < rule.min_level:
-        return f"The NetState level ({state.level}) is below the min_level ({rule.min_level})"
-    if rule.HasField("max_level") and state.level > rule.max_level:
-        return f"The NetState level ({state.level}) is above the max_level ({rule.max_level})"
-    missing = next((stage for stage in rule.stage if stage not in state.stage), None)
-    if missing is not None:
-        return f"The NetState did not contain stage '{missing}'"
-    present = next((stage for stage in rule.not_stage if stage in state.stage), None)
-    return None if present is None else f"The NetState contained a not_stage '{present}'"
