@@ -13,6 +13,7 @@ from proto2torch.net import Net
 from proto2torch.prototxt.text import dump
 from proto2torch.solvers.definition import SolverDefinition
 from proto2torch.training import snapshot
+from proto2torch.training.net_log import resolved
 
 _LEARNING = (
     *("type", "base_lr", "lr_policy", "gamma", "power", "stepsize", "stepvalue", "stagelr", "stageiter"),
@@ -41,7 +42,7 @@ class Lineage:
         message = definition.document.message
         given = {name: getattr(message, name) for name in _LEARNING}
         fields = {name: _text(value) for name, value in given.items()}
-        return cls(definition.type, fields, {layer.name: _layer(layer.message) for layer in net.selected.layers})
+        return cls(definition.type, fields, {layer.name: dump(layer) for layer in resolved(net).layer})
 
     def kept(self) -> dict[str, Any]:
         """What goes into the `.resume`."""
@@ -107,11 +108,3 @@ def _text(value: Any) -> str:
     if isinstance(value, (str, int)):
         return str(value)
     return f"{value:.7g}" if isinstance(value, float) else " ".join(map(_text, value)) or "none"
-
-
-def _layer(message: Any) -> str:
-    """A layer as text, without blobs."""
-    copy = type(message)()
-    copy.CopyFrom(message)
-    del copy.blobs[:]
-    return dump(copy)
