@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from proto2torch.codegen.formats import batch
 from proto2torch.errors import Proto2TorchError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -68,18 +69,13 @@ def _exported(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence
     import torch
 
     how: dict[str, Any] = {"dynamo": True, "input_names": list(inputs), "output_names": list(returns), "verbose": False}
-    arguments = tuple(tensor.clone() for tensor in inputs.values())
-    batch = torch.export.Dim("batch")
-    sizes = {tensor.shape[0] for tensor in arguments if tensor.ndim}
+
+    def trace(arguments: tuple[Tensor, ...], free: Any) -> Any:
+        return torch.onnx.export(module, arguments, dynamic_shapes=free, **how)
+
     with _quiet(), _operators(module), torch.no_grad():
-        if len(sizes) == 1:
-            free = tuple({0: batch} if tensor.ndim else None for tensor in arguments)
-            try:
-                return torch.onnx.export(module, arguments, dynamic_shapes=free, **how), True
-            except Exception:  # nothing narrower is promised; without a free size it fails again, or does not
-                pass
         try:
-            return torch.onnx.export(module, arguments, **how), False
+            return batch.freely(trace, inputs.values())
         except Exception as error:
             raise UnsupportedError(f"ONNX cannot say it: {_reason(error)}") from error
 

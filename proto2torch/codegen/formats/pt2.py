@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from proto2torch.codegen.formats import batch
 from proto2torch.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -22,19 +23,13 @@ def program(module: nn.Module, inputs: Mapping[str, Tensor], returns: Sequence[s
     """
     import torch
 
-    arguments = tuple(tensor.clone() for tensor in inputs.values())
-    sizes = {tensor.shape[0] for tensor in arguments if tensor.ndim}
-    batch = torch.export.Dim("batch")
+    def trace(arguments: tuple[Tensor, ...], free: Any) -> Any:
+        return torch.export.export(module, arguments, dynamic_shapes=free)
+
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        if len(sizes) == 1:
-            free = tuple({0: batch} if tensor.ndim else None for tensor in arguments)
-            try:
-                return torch.export.export(module, arguments, dynamic_shapes=free), True
-            except Exception:  # nothing narrower is promised; without a free size it fails again, or does not
-                pass
         try:
-            return torch.export.export(module, arguments), False
+            return batch.freely(trace, inputs.values())
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UnsupportedError(f"torch.export cannot follow it: {reason}") from error
