@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from proto2torch.data.datum import Datum, Image, NotADatum, Parser
-from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable, decode
+from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
 from proto2torch.data.on_device import Pending, finished
@@ -135,7 +135,7 @@ class DatabaseSource:
     def _image(self, item: tuple[memoryview, Datum]) -> Image:
         key, datum = item
         try:
-            return decode(datum.data, self._how) if datum.encoded else datum.image()
+            return datum.decoded(self._how)
         except (NotADatum, Undecodable) as error:
             raise self._bad(key, error) from error
 

@@ -80,7 +80,7 @@ class Database(Dataset[Item]):
             raise DataError(f"the record {key!r} is gone: the database was changed", where=Where(file=self.path))
         try:
             datum = self._parse(value)
-            return decode(datum.data, self.how) if datum.encoded else datum.image(), datum.label
+            return datum.decoded(self.how), datum.label
         except (NotADatum, Undecodable) as error:
             what = "is not a Datum" if isinstance(error, NotADatum) else "has an image that cannot be decoded"
             raise DataError(f"the record {key!r} {what}: {error}", where=Where(file=self.path)) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from proto2torch.data.decode import UNCHANGED, decode
 from proto2torch.weights import wire
 
 _CHANNELS, _HEIGHT, _WIDTH, _DATA, _LABEL, _FLOATS, _ENCODED = range(1, 8)
@@ -52,6 +53,14 @@ class Datum:
             extent = " * ".join(map(str, shape))
             raise NotADatum(f"expected channels * height * width = {extent} values. Received: {len(values)}")
         return values.reshape(shape)
+
+    def decoded(self, how: str = UNCHANGED) -> Image:
+        """The pixels whether they are there as they are or as an image file, which is decoded as `how` says.
+
+        Raises:
+            NotADatum: as `image`. Undecodable: it is a file that cannot be decoded.
+        """
+        return decode(self.data, how) if self.encoded else self.image()
 
 
 def parse(record: memoryview) -> Datum:

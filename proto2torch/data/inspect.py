@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from proto2torch.data.datum import Datum, Image, NotADatum, Parser, annotated_datum
 from proto2torch.data.datum import parse as parse_datum
-from proto2torch.data.decode import UNCHANGED, Undecodable, decode
+from proto2torch.data.decode import Undecodable
 from proto2torch.data.new_database import new_database
 from proto2torch.data.progress import Progress
 from proto2torch.data.records import LEVELDB, LMDB, backend_of, open_records
@@ -60,7 +60,7 @@ def summary(db: str) -> Summary:
             found.first_key = found.first_key if number else found.last_key
             try:
                 datum = _datum(parse, value)
-                image = decode(datum.data, UNCHANGED) if datum.encoded else datum.image()
+                image = datum.decoded()
             except (NotADatum, Undecodable):
                 found.bad.append(found.last_key)
                 continue
@@ -89,7 +89,7 @@ def show(db: str, first: int = 0, count: int = 1) -> list[Shown]:
         for key, value in records.take(first, min(count, len(records) - first)):
             try:
                 datum = _datum(parse, value)
-                image = decode(datum.data, UNCHANGED) if datum.encoded else datum.image()
+                image = datum.decoded()
             except (NotADatum, Undecodable) as error:
                 raise DataError(f"the record {_text(key)!r} is no image: {error}", where=Where(file=db)) from error
             shown.append(Shown(_text(key), datum.label, image.copy()))

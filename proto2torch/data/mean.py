@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto2torch.data.datum import NotADatum, Parser
-from proto2torch.data.decode import UNCHANGED, Undecodable, decode
+from proto2torch.data.decode import Undecodable
 from proto2torch.data.progress import Progress
 from proto2torch.data.records import open_records
 from proto2torch.errors import DataError, Where
@@ -25,8 +25,7 @@ def mean(db: str, backend: str | None = None) -> NDArray[np.float32]:
     try:
         for key, value in records.take(0, count):
             try:
-                datum = parse(value)
-                image = decode(datum.data, UNCHANGED) if datum.encoded else datum.image()
+                image = parse(value).decoded()
             except (NotADatum, Undecodable) as error:
                 raise DataError(f"the record {bytes(key)!r} is no image: {error}", where=where) from error
             total = np.zeros(image.shape, np.float32) if total is None else total

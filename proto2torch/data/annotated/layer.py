@@ -17,7 +17,7 @@ from proto2torch.data.annotated.objects import WHOLE, Box, Objects
 from proto2torch.data.crop import Pick
 from proto2torch.data.database import how_decoded, open_database
 from proto2torch.data.datum import Datum, NotADatum
-from proto2torch.data.decode import Undecodable, decode
+from proto2torch.data.decode import Undecodable
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, tops
 from proto2torch.data.transform import Transform, read_mean
@@ -151,10 +151,10 @@ class AnnotatedSource:
         self._boxes = self._p.HasField("anno_type") or annotated.HasField("type")
         datum = annotated.datum
         try:
-            image = decode(datum.data, self._how) if datum.encoded else _pixels(datum)
+            image = _bare(datum).decoded(self._how)
         except (NotADatum, Undecodable) as error:
             raise self._bad(name, str(error)) from error
-        return Record(name, image, objects.read(annotated), datum.label)
+        return Record(name, np.asarray(image, np.uint8), objects.read(annotated), datum.label)
 
     def _check(self, found: Sequence[Record]) -> None:
         expected = self._transform.shape(found[0].image.shape)
@@ -176,7 +176,7 @@ class AnnotatedSource:
         return DataError(f"the record {key!r} of {source!r} cannot be used: {reason}", where=where, hint=hint)
 
 
-def _pixels(message: Any) -> Pixels:
-    """The pixels of a Datum that holds them as they are."""
-    raw = Datum(message.channels, message.height, message.width, 0, False, memoryview(message.data), None)
-    return np.asarray(raw.image(), np.uint8)
+def _bare(message: Any) -> Datum:
+    """A Datum of bytes that protobuf has read."""
+    extent = (message.channels, message.height, message.width)
+    return Datum(*extent, message.label, message.encoded, memoryview(message.data), None)
