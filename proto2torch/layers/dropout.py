@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proto2torch.ir.graph import Node
 from proto2torch.layers.base import Code, Layer, number
+from proto2torch.layers.variants import understood
 
 
 class Dropout(Layer, type="Dropout", param="dropout_param"):
@@ -15,7 +16,7 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
     differs = "Draws from torch's generator, so that masks are not Caffe's. Left out in TEST."
 
     allows_inplace = True
-    fork_fields = frozenset(("dropout_param.scale_train",))
+    fork_fields = understood("dropout_param", "scale_train")
 
     def check(self) -> None:
         ratio = self.p.dropout_ratio

@@ -8,6 +8,7 @@ from math import ceil, floor
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, call, unless
 from proto2torch.layers.geometry import both, positive
+from proto2torch.layers.variants import understood
 
 MAX, AVE, STOCHASTIC = range(3)
 _CEIL = 0
@@ -48,7 +49,7 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
     )
 
     tops_allowed = (1, 2)
-    fork_fields = frozenset(("pooling_param.ceil_mode",))
+    fork_fields = understood("pooling_param", "ceil_mode")
 
     def check(self) -> None:
         p = self.p

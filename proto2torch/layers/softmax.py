@@ -7,8 +7,10 @@ from typing import ClassVar
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, arguments, literal, unless
 from proto2torch.layers.loss import Loss, check_labels
-from proto2torch.layers.variants import fields_given
+from proto2torch.layers.variants import fields_given, understood
 from proto2torch.prototxt.document import LayerDefinition
+
+_WEIGHTED = ("weight_by_label_freqs", "class_weighting")
 
 
 class Softmax(Layer, type="Softmax", param="softmax_param"):
@@ -47,7 +49,7 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss", param="softmax_param"):
 
     @classmethod
     def chosen(cls, definition: LayerDefinition, fork: str) -> type[Layer]:
-        given = fields_given(definition.message, "loss_param", "weight_by_label_freqs", "class_weighting")
+        given = fields_given(definition.message, "loss_param", *_WEIGHTED)
         return SegNetSoftmaxWithLoss if given or fork == "segnet" else cls
 
     def shapes(self, *x: Shape) -> list[Shape]:
@@ -74,7 +76,7 @@ class SegNetSoftmaxWithLoss(SoftmaxWithLoss, param="softmax_param"):
     """
 
     forks = ("segnet",)
-    fork_fields = frozenset(("loss_param.weight_by_label_freqs", "loss_param.class_weighting"))
+    fork_fields = understood("loss_param", *_WEIGHTED)
 
     @property
     def _weights(self) -> list[float] | None:

@@ -74,7 +74,7 @@ def _forks(variant: type[Layer]) -> str:
 
 
 def understood(param: str, *names: str) -> frozenset[str]:
-    """Fields of a layer's message as `fork_fields` has them: `flip_param.flip_width`."""
+    """Fields of a message of a layer, or values of its fields, as `fork_fields` has them: `flip_param.flip_width`."""
     return frozenset(f"{param}.{name}" for name in names)
 
 

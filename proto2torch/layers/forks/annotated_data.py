@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 from proto2torch.layers.input import DataLayer
+from proto2torch.layers.variants import understood
 
 _BOUNDS = ("jaccard_overlap", "sample_coverage", "object_coverage")
 _FIELDS = {
@@ -20,11 +20,6 @@ _FIELDS = {
     "transform_param.expand_param": "prob max_expand_ratio",
     "transform_param.emit_constraint": "emit_type emit_overlap",
 }
-
-
-def _fields() -> Iterator[str]:
-    for message, names in _FIELDS.items():
-        yield from (f"{message}.{name}" for name in names.split())
 
 
 class AnnotatedData(DataLayer, type="AnnotatedData", param="annotated_data_param"):
@@ -42,6 +37,6 @@ class AnnotatedData(DataLayer, type="AnnotatedData", param="annotated_data_param
 
     messages: ClassVar[tuple[str, ...]] = ("transform_param", "data_param")
     forks = ("ssd", "refinedet", "yolo", "nvidia", "intel", "synopsys")
-    fork_fields = frozenset(_fields())
+    fork_fields = frozenset().union(*(understood(message, *names.split()) for message, names in _FIELDS.items()))
     tops_allowed = (1, 2)
     counted_tops = (1,)

@@ -7,18 +7,13 @@ from typing import Any
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, arguments, unless
+from proto2torch.layers.variants import understood
 
 CODES = {1: "CORNER", 2: "CENTER_SIZE", 3: "CORNER_SIZE"}
 _OWN = """num_classes share_location background_label_id nms_param code_type variance_encoded_in_target keep_top_k
     confidence_threshold save_output_param visualize visualize_threshold save_file"""
 _RESIZE = "prob resize_mode height width height_scale width_scale pad_mode pad_value interp_mode"
 _SAVE = "output_directory output_name_prefix output_format label_map_file name_size_file num_test_image resize_param"
-_FIELDS = (
-    *_OWN.split(),
-    *(f"nms_param.{name}" for name in ("nms_threshold", "top_k", "eta")),
-    *(f"save_output_param.{name}" for name in _SAVE.split()),
-    *(f"save_output_param.resize_param.{name}" for name in _RESIZE.split()),
-)
 
 
 def check_boxes(layer: Layer, locations: int, codes: Shape, scores: Shape, priors: Shape, classes: int) -> None:
@@ -51,7 +46,12 @@ class DetectionOutput(Layer, type="DetectionOutput", param="detection_output_par
 
     bottoms = (3, 4)
     forks = ("ssd", "refinedet", "yolo", "nvidia", "intel", "synopsys")
-    fork_fields = frozenset(f"detection_output_param.{name}" for name in _FIELDS)
+    fork_fields = (
+        understood("detection_output_param", *_OWN.split())
+        | understood("detection_output_param.nms_param", "nms_threshold", "top_k", "eta")
+        | understood("detection_output_param.save_output_param", *_SAVE.split())
+        | understood("detection_output_param.save_output_param.resize_param", *_RESIZE.split())
+    )
     differentiable = False
 
     def check(self) -> None:

@@ -49,7 +49,7 @@ class WindowsCenterLoss(FaceCenterLoss, param="center_loss_param"):
     """The same with distance_type L1, sum |d| / N, or L2; the centres' gradient is n times as large."""
 
     forks = ("windows",)
-    fork_fields = FaceCenterLoss.fork_fields | {"center_loss_param.distance_type"}
+    fork_fields = FaceCenterLoss.fork_fields | understood("center_loss_param", "distance_type")
 
     @classmethod
     def evidence(cls, message: Any) -> str:

@@ -8,6 +8,7 @@ from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, call, unless
 from proto2torch.layers.forks.detection_output import CODES, check_boxes
 from proto2torch.layers.loss import Loss
+from proto2torch.layers.variants import understood
 
 _FIELDS = """loc_loss_type conf_loss_type loc_weight num_classes share_location match_type overlap_threshold
     use_prior_for_matching background_label_id use_difficult_gt do_neg_mining neg_pos_ratio neg_overlap code_type
@@ -33,7 +34,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", param="multibox_loss_param"):
 
     bottoms = (4, 4)
     forks = ("ssd", "refinedet", "yolo", "nvidia", "intel", "synopsys")
-    fork_fields = frozenset(f"multibox_loss_param.{name}" for name in _FIELDS.split())
+    fork_fields = understood("multibox_loss_param", *_FIELDS.split())
     messages = ("loss_param",)
     labels = ()
     indices = (2, 3)

@@ -6,8 +6,9 @@ from typing import Any
 
 from proto2torch.layers.base import unless
 from proto2torch.layers.loss import Loss
+from proto2torch.layers.variants import understood
 
-FORK_FIELDS = frozenset(("loss_param.pre_fixed_normalizer", "loss_param.normalization=PRE_FIXED"))
+FORK_FIELDS = understood("loss_param", "pre_fixed_normalizer", "normalization=PRE_FIXED")
 """The fork's fields and values that `loss_divisor_options` understands."""
 
 

@@ -6,6 +6,7 @@ import math
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, call, number, unless
+from proto2torch.layers.variants import understood
 
 _FIELDS = "min_size max_size aspect_ratio flip clip variance img_size img_h img_w step step_h step_w offset"
 _SAME_RATIO = 1e-6
@@ -25,7 +26,7 @@ class PriorBox(Layer, type="PriorBox", param="prior_box_param"):
 
     bottoms = (2, 2)
     forks = ("ssd", "refinedet", "yolo", "nvidia", "intel", "synopsys")
-    fork_fields = frozenset(f"prior_box_param.{name}" for name in _FIELDS.split())
+    fork_fields = understood("prior_box_param", *_FIELDS.split())
 
     def check(self) -> None:
         p = self.p
