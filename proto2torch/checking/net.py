@@ -8,11 +8,11 @@ from typing import Any
 
 from proto2torch import data
 from proto2torch.checking.findings import Findings
-from proto2torch.ir.graph import Net, Node, Param, Shape, Value
+from proto2torch.ir.graph import Net, Node, Param, Value
 from proto2torch.ir.lower import lower, with_splits
 from proto2torch.layers import REGISTRY
 from proto2torch.prototxt import filters
-from proto2torch.prototxt.document import LayerDefinition, NetDefinition
+from proto2torch.prototxt.document import NetDefinition
 
 _WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN")
 """Types whose weights must not start at zero."""
@@ -34,7 +34,7 @@ def check(
     modules of Python layers may be imported.
     """
     graph, registry = None, _registry(allow_python_layers)
-    shapes = partial(_shapes, registry)
+    shapes = partial(data.shapes_in, registry)
     with findings.gathering():
         selected = filters.select(whole, phase, level, stages)
         graph = lower(with_splits(selected, whole, phase, registry, shapes), phase, registry, shapes, {})
@@ -57,14 +57,6 @@ def _registry(allow_python_layers: bool) -> Mapping[str, Any]:
     from proto2torch import python_layers
 
     return python_layers.registry()
-
-
-def _shapes(registry: Mapping[str, Any], layer: LayerDefinition, phase: str) -> Sequence[Shape]:
-    feed = data.open_in(registry, layer, phase)
-    try:
-        return feed.shapes
-    finally:
-        feed.close()
 
 
 def _learning(graph: Net, findings: Findings) -> None:

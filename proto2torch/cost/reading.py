@@ -100,9 +100,4 @@ def _is_there(layer: LayerDefinition) -> bool:
 def _read(layer: LayerDefinition, phase: str, registry: Mapping[str, Any]) -> Sequence[Shape]:
     from proto2torch import data
 
-    feed = data.open_in(registry, layer, phase)
-    try:
-        found: Sequence[Shape] = feed.shapes
-        return found
-    finally:
-        feed.close()
+    return data.shapes_in(registry, layer, phase)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from proto2torch.data import database, dummy_data, hdf5_data, image_data, memory_data, projects, window_data
@@ -17,6 +17,7 @@ from proto2torch.data.datasets import LMDBDataset as LMDB
 from proto2torch.data.feed import Feed
 from proto2torch.data.iterable import AnyFeed, from_iterable, given, next_batch
 from proto2torch.errors import UnsupportedError
+from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "next_batch",
     "open",
     "open_in",
+    "shapes_in",
 ]
 
 _FEEDS: dict[str, Callable[[LayerDefinition, str, int | None], Feed]] = {
@@ -52,6 +54,16 @@ def open_in(registry: Mapping[str, Any], definition: LayerDefinition, phase: str
     kind: Any = registry["Python"].chosen(definition, "") if definition.type == "Python" else None
     feed: AnyFeed = kind.feed(definition, phase) if hasattr(kind, "feed") else open(definition, phase)
     return feed
+
+
+def shapes_in(registry: Mapping[str, Any], definition: LayerDefinition, phase: str) -> Sequence[Shape]:
+    """The shapes of a data layer's tops, from a feed that is opened, as `open_in` does, for nothing else."""
+    feed = open_in(registry, definition, phase)
+    try:
+        found: Sequence[Shape] = feed.shapes
+        return found
+    finally:
+        feed.close()
 
 
 def open(definition: LayerDefinition, phase: str, seed: int | None = None) -> Feed:

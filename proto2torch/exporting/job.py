@@ -86,17 +86,11 @@ class Job:
 
     def _feeds(self) -> dict[str, Any]:
         """What stands for the layers whose shapes are given."""
-        from proto2torch.data.unread import Unread
-        from proto2torch.ir import given
+        from proto2torch.data import unread
         from proto2torch.prototxt import filters
 
         selected = filters.select(self.definition(), self.phase, self.level, self.stages)
-        tops = {layer.name: (layer, given.tops(layer, self.shapes)) for layer in selected.layers}
-        return {
-            name: Unread(known, layer.where())
-            for name, (layer, known) in tops.items()
-            if known is not None and layer.type != "Input"
-        }
+        return unread.feeds([layer for layer in selected.layers if layer.type != "Input"], self.shapes)
 
 
 def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:
@@ -105,11 +99,6 @@ def _data_shapes(registry: Mapping[str, Any]) -> DataShapes:
     def shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:
         from proto2torch import data
 
-        feed = data.open_in(registry, layer, phase)
-        try:
-            found: Sequence[Shape] = feed.shapes
-            return found
-        finally:
-            feed.close()
+        return data.shapes_in(registry, layer, phase)
 
     return shapes
