@@ -99,15 +99,12 @@ def _net(
     holder: Any = SimpleNamespace(path=document.path, document=document)
     with findings.gathering():
         whole = training.read(holder, source)
-        state = training.merged(phase, whole.state, source.state)
         return nets.check(
             whole,
-            training.PHASES[state.phase],
-            findings,
-            level=state.level,
-            stages=list(state.stage),
+            findings=findings,
             pretrained=bool(document.message.weights),
             allow_python_layers=allow_python_layers,
+            **training.selection(whole, source, phase),
         )
     return None
 

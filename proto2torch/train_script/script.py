@@ -93,9 +93,7 @@ def _graph(
     d: SolverDefinition, source: NetSource, phase: str, level: int | None, stages: Sequence[str], shapes: Any
 ) -> Net:
     definition = nets.read(d, source)
-    state = nets.merged(phase, definition.state, source.state)
-    phase, level = nets.PHASES[state.phase], state.level if level is None else level
-    return models.lowered(definition, phase, level, (*state.stage, *stages), shapes)
+    return models.lowered(definition, shapes=shapes, **nets.selection(definition, source, phase, level, stages))
 
 
 def _shapes(layer: LayerDefinition, phase: str) -> Sequence[Shape]:

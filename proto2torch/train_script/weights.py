@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from proto2torch.codegen.source import Source
-from proto2torch.data.unread import Unread
-from proto2torch.ir import given
+from proto2torch.data import unread
 from proto2torch.ir.graph import Shape
 from proto2torch.net import Net
 from proto2torch.net.loading import load_definition
@@ -45,16 +44,6 @@ def state(
 def _net(d: SolverDefinition, level: int | None, stages: Sequence[str], shapes: Mapping[str, Shape]) -> Net:
     """The train net, as a training builds it."""
     definition = nets.read(d, d.train)
-    state = nets.merged("TRAIN", definition.state, d.train.state)
-    phase, level, stages = nets.PHASES[state.phase], state.level if level is None else level, (*state.stage, *stages)
-    selected = filters.select(definition, phase, level, stages)
-    tops = {layer.name: (layer, given.tops(layer, shapes)) for layer in selected.layers}
-    feeds = {name: Unread(known, layer.where()) for name, (layer, known) in tops.items() if known is not None}
-    return load_definition(
-        replace(definition, state=None),
-        phase=phase,
-        level=level,
-        stages=stages,
-        stream=Stream(d.random_seed),
-        feeds=feeds,
-    )
+    which = nets.selection(definition, d.train, "TRAIN", level, stages)
+    feeds = unread.feeds(filters.select(definition, **which).layers, shapes)
+    return load_definition(replace(definition, state=None), stream=Stream(d.random_seed), feeds=feeds, **which)

@@ -113,14 +113,7 @@ def _load(
     **how: Any,
 ) -> Net:
     whole = replacing.apply(read(definition, source), replaced)
-    state = merged(phase, whole.state, source.state)
-    net = load_definition(
-        replace(whole, state=None),
-        phase=PHASES[state.phase],
-        level=state.level if level is None else level,
-        stages=(*state.stage, *stages),
-        **how,
-    )
+    net = load_definition(replace(whole, state=None), **selection(whole, source, phase, level, stages), **how)
     for line in net_log.lines(net, whole):
         log(line)
     return net
@@ -143,6 +136,16 @@ def read(definition: SolverDefinition, source: NetSource) -> NetDefinition:
     message = getattr(document.message, name)
     mark = document.mark.find(source.field) if document.mark is not None else None
     return upgrade.net(Document(message[int(index[:-1])] if index else message, mark, document.source))
+
+
+def selection(
+    whole: NetDefinition, source: NetSource, phase: str, level: int | None = None, stages: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The phase, level and stages that select the layers of a net: those that its states say; `level`, where it is
+    given, in place of theirs, and `stages` behind theirs."""
+    state = merged(phase, whole.state, source.state)
+    level = state.level if level is None else level
+    return {"phase": PHASES[state.phase], "level": level, "stages": (*state.stage, *stages)}
 
 
 def merged(phase: str, net: Any, solver: Any) -> Any:
