@@ -97,17 +97,17 @@ def _test_source(net: Net, fold: bool) -> Source:
 
 def _strange(train: Net, source: Source, net: Net, test: Source) -> Node | None:
     """The first node of a test net whose blobs are not where the train net keeps its own."""
-    known = {_place(train, p): (source.keys.get((p.node, p.index)), p.blob.shape) for p in train.owners}
-    for param in net.owners:
+    known = {(node.name, p.index): (source.keys.get((p.node, p.index)), p.blob.shape) for node, p in _owners(train)}
+    for node, param in _owners(net):
         here = test.keys.get((param.node, param.index)), param.blob.shape
-        if known.get(_place(net, param)) != here:
-            return net.nodes[param.node]
+        if known.get((node.name, param.index)) != here:
+            return node
     return None
 
 
-def _place(net: Net, param: Param) -> tuple[str, int]:
-    node = next(node for node in net.nodes if node.index == param.node)
-    return node.name, param.index
+def _owners(net: Net) -> Iterator[tuple[Node, Param]]:
+    """The learnable parameters with the nodes that they are of."""
+    return ((node, param) for node in net.nodes for param in node.params if param.owner is None)
 
 
 def _together(graphs: Sequence[Net], sources: Sequence[Source], taken: Collection[str]) -> Models:
