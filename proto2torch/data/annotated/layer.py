@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ class Record:
     image: Pixels
     objects: Objects
     label: int
+    typed: bool
+    """Whether it says that its annotations are boxes."""
 
 
 class AnnotatedSource:
@@ -116,7 +118,7 @@ class AnnotatedSource:
                 raise self._bad(record.key, "its sampled part is smaller than a pixel")
             some = fitting.fit_boxes(some, image.shape[1:], resize)
             image = fitting.fit(image, resize, draw)
-        return Record(record.key, image, some, record.label)
+        return replace(record, image=image, objects=some)
 
     def _seen(self, record: Record, pick: Pick, shape: Shape) -> Objects:
         """The objects in what `pick` takes of the image, as shares of it."""
@@ -134,6 +136,7 @@ class AnnotatedSource:
     def _shapes(self) -> list[Shape]:
         key, value = next(self._records.take(0, 1))
         record = self._read(key, value)
+        self._boxes = record.typed or self._p.HasField("anno_type")  # the first one speaks for all
         image = record.image.shape
         for resize in self._change.resize_param:
             image = fitting.fit(record.image, resize, np.random.default_rng(0)).shape
@@ -148,13 +151,14 @@ class AnnotatedSource:
             annotated = self._class.FromString(bytes(value))
         except Exception as error:  # protobuf's own DecodeError, of whatever runtime
             raise self._bad(name, "it is not an AnnotatedDatum") from error
-        self._boxes = self._p.HasField("anno_type") or annotated.HasField("type")
         datum = annotated.datum
         try:
             image = _bare(datum).decoded(self._how)
         except (NotADatum, Undecodable) as error:
             raise self._bad(name, str(error)) from error
-        return Record(name, np.asarray(image, np.uint8), objects.read(annotated), datum.label)
+        return Record(
+            name, np.asarray(image, np.uint8), objects.read(annotated), datum.label, annotated.HasField("type")
+        )
 
     def _check(self, found: Sequence[Record]) -> None:
         expected = self._transform.shape(found[0].image.shape)

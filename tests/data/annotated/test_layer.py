@@ -67,6 +67,12 @@ def test_records_without_a_type_have_labels(tmp_path: Path) -> None:
     assert feed(layer(folder, "anno_type: BBOX", batch=2)).next()[1].shape == (1, 1, 1, 8)
 
 
+def test_the_first_record_says_whether_there_are_boxes(tmp_path: Path) -> None:
+    kinds = [True, False, False]
+    folder = database(tmp_path / "mixed", [record(IMAGES[0], typed=typed) for typed in kinds])
+    assert feed(layer(folder)).next()[1].shape == (1, 1, 1, 8)
+
+
 def test_one_top_is_the_images(folder: Path) -> None:
     assert [tuple(t.shape) for t in feed(layer(folder, tops=1)).next()] == [(3, 3, 20, 40)]
 
