@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from proto2torch.cli import COMMANDS
+from proto2torch.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +24,20 @@ def test_the_table_of_layers_belongs_to_the_registry() -> None:
 def test_the_readme_names_every_command_and_no_other() -> None:
     rows = re.findall(r"^\| `proto2torch ([\w-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert sorted(set(rows)) == sorted(COMMANDS)
+
+
+def test_what_the_readme_shows_of_the_demo_is_what_export_prints() -> None:
+    text = (ROOT / "README.md").read_text()
+    shown = text.partition("export examples/digits/lenet_train_test.prototxt > demo-output/model.py\n")[2].partition(
+        "```"
+    )[0]
+    net = str(ROOT / "examples/digits/lenet_train_test.prototxt")
+    done = CliRunner().invoke(main, ["export", net, "--shape", "data=60,1,28,28"])  # its database may not be there yet
+    assert done.exit_code == 0
+    parts = shown.split("...\n")
+    assert len(parts) == 2
+    assert done.stdout.startswith(parts[0])
+    assert done.stdout.endswith(parts[1])
 
 
 def test_links_lead_somewhere() -> None:
