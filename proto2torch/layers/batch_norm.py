@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import Code, Layer, call, unless
+from proto2torch.layers.geometry import check_channels
 
 _FIELDS = ("mean_sum", "variance_sum", "scale")
 
@@ -44,8 +45,7 @@ class BatchNorm(Layer, type="BatchNorm", param="batch_norm_param"):
                 raise self.error(message, f"param[{i}].lr_mult")
 
     def shapes(self, *x: Shape) -> list[Shape]:
-        if len(x[0]) < 2:
-            raise self.error(f"needs a channel axis behind the batch. Received: a bottom of shape {x[0]}", "bottom")
+        check_channels(self, x[0])
         return [x[0]]
 
     def blobs(self, *x: Shape) -> list[Blob]:

@@ -1,4 +1,4 @@
-"""Kernel, stride, pad and dilation as Caffe's messages give them: repeated for every axis, or by `_h` and `_w`."""
+"""The axes that a bottom must have; kernel, stride, pad and dilation as messages give them, for all axes or by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from proto2torch.ir.graph import Shape
     from proto2torch.layers.base import Layer
+
+
+def check_channels(layer: Layer, x: Shape) -> None:
+    """Refuse a bottom that is not (N, C, …)."""
+    if len(x) < 2:
+        raise layer.error(f"needs a channel axis behind the batch. Received: a bottom of shape {x}", "bottom")
+
+
+def check_planes(layer: Layer, x: Shape) -> None:
+    """Refuse a bottom that is not (N, C, H, W)."""
+    if len(x) != 4:
+        raise layer.error(f"works on planes: a bottom of 4 axes. Received: a bottom of shape {x}", "bottom")
 
 
 def extents(

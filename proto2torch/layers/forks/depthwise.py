@@ -5,8 +5,7 @@ from __future__ import annotations
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import Code, call, unless
 from proto2torch.layers.convolution import Convolution, Kernel, Sliding
-from proto2torch.layers.forks.resampling import check_planes
-from proto2torch.layers.geometry import positive
+from proto2torch.layers.geometry import check_planes, positive
 from proto2torch.layers.variants import Variants
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, arguments, literal, unless
-from proto2torch.layers.forks.resampling import check_planes
+from proto2torch.layers.geometry import check_planes
 from proto2torch.layers.python import KnownPython
 
 _RATIOS = 3

@@ -7,10 +7,12 @@ from typing import Any
 
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import Code, Layer, call, unless
-from proto2torch.layers.forks.resampling import check_planes
+from proto2torch.layers.geometry import check_channels, check_planes
 from proto2torch.layers.variants import Variants, fields_given, understood
 
 _INFERENCE = 1
+_PSPNET = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
+_SEGNET = ("bn_mode", "scale_filler", "shift_filler")
 
 
 class SegNetBN(Layer, param="bn_param"):
@@ -25,12 +27,12 @@ class SegNetBN(Layer, param="bn_param"):
     differs = "It keeps no running statistics. The gradient of its blobs is overwritten, not accumulated."
     stored_blobs = 2
     forks = ("segnet",)
-    fork_fields = understood("bn_param", "bn_mode", "scale_filler", "shift_filler")
+    fork_fields = understood("bn_param", *_SEGNET)
     tops_allowed = (1, 3)
 
     @classmethod
     def evidence(cls, message: Any) -> str:
-        given = fields_given(message, "bn_param", "bn_mode", "scale_filler", "shift_filler")
+        given = fields_given(message, "bn_param", *_SEGNET)
         several = f"{len(message.top)} tops" if len(message.top) > 1 else ""
         return given or several or ("2 blobs" if len(message.blobs) == 2 else "")
 
@@ -67,16 +69,15 @@ class PSPNetBN(Layer, param="bn_param"):
     )
     stored_blobs = 4
     forks = ("pspnet", "yjxiong", "windows")
-    fork_fields = understood("bn_param", "slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
+    fork_fields = understood("bn_param", *_PSPNET)
 
     @classmethod
     def evidence(cls, message: Any) -> str:
-        given = fields_given(message, "bn_param", "slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
+        given = fields_given(message, "bn_param", *_PSPNET)
         return given or ("more than two param" if len(message.param) > 2 else "4 blobs" * (len(message.blobs) == 4))
 
     def shapes(self, *x: Shape) -> list[Shape]:
-        if len(x[0]) < 2:
-            raise self.error(f"needs a channel axis behind the batch. Received: a bottom of shape {x[0]}", "bottom")
+        check_channels(self, x[0])
         return [x[0]]
 
     def blobs(self, *x: Shape) -> list[Blob]:
@@ -135,8 +136,7 @@ class SSDNormalize(Layer, param="norm_param"):
         return "norm_param" if message.HasField("norm_param") else ("a blob" if message.blobs else "")
 
     def shapes(self, *x: Shape) -> list[Shape]:
-        if len(x[0]) < 2:
-            raise self.error(f"needs a channel axis behind the batch. Received: a bottom of shape {x[0]}", "bottom")
+        check_channels(self, x[0])
         return [x[0]]
 
     def blobs(self, *x: Shape) -> list[Blob]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, arguments, call, number, unless
-from proto2torch.layers.forks.resampling import check_planes
+from proto2torch.layers.geometry import check_planes
 from proto2torch.layers.loss import Loss, check_labels
 from proto2torch.layers.variants import Variants, understood
 

@@ -6,13 +6,8 @@ from typing import Any
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, call
+from proto2torch.layers.geometry import check_planes
 from proto2torch.layers.variants import Variants, understood
-
-
-def check_planes(layer: Layer, x: Shape) -> None:
-    """Refuse a bottom that is not (N, C, H, W)."""
-    if len(x) != 4:
-        raise layer.error(f"works on planes: a bottom of 4 axes. Received: a bottom of shape {x}", "bottom")
 
 
 class SegNetUpsample(Layer, param="upsample_param"):

@@ -6,7 +6,7 @@ from math import prod
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, call, literal, unless
-from proto2torch.layers.forks.resampling import check_planes
+from proto2torch.layers.geometry import check_planes
 from proto2torch.layers.variants import understood
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer
-from proto2torch.layers.forks.resampling import check_planes
+from proto2torch.layers.geometry import check_planes
 from proto2torch.layers.variants import understood
 
 

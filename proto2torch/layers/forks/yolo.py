@@ -7,7 +7,7 @@ from typing import Any
 
 from proto2torch.ir.graph import Node, Shape
 from proto2torch.layers.base import Code, Layer, arguments, literal, number, unless
-from proto2torch.layers.forks.resampling import check_planes
+from proto2torch.layers.geometry import check_planes
 from proto2torch.layers.loss import Loss
 from proto2torch.layers.variants import understood
 
