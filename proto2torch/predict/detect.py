@@ -18,17 +18,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from proto2torch.data.decode import COLOUR, Undecodable, decode
-from proto2torch.errors import DataError, NetError, Where
+from proto2torch.data.decode import Pixels
+from proto2torch.errors import NetError
 from proto2torch.predict.images import ImageNet
+from proto2torch.predict.preprocess import read_image
 
 ROWS = ("DetectionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput")
 """Layers whose top has a row a detection: image, label, score, xmin, ymin, xmax, ymax, the box in shares."""
 REGIONS = ("rois", "cls_prob", "bbox_pred")
 _SHORTER, _LONGER = 600, 1000
 _MEANS = (102.9801, 115.9465, 122.7717)  # blue, green, red of ImageNet, as py-faster-rcnn takes them
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -75,22 +74,6 @@ def detect(
         boxes = boxes[boxes[:, 1] >= threshold]
         order = np.argsort(-boxes[:, 1], kind="stable")
         yield Detected(path, pixels, [_detection(row, names) for row in boxes[order].tolist()])
-
-
-def read_image(path: str) -> Pixels:
-    """The pixels of a file, (3, H, W), blue first, upright.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return decode(file.read(), COLOUR)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"cannot read the image: {reason}", where=Where(file=path)) from error
-    except Undecodable as error:
-        raise DataError(f"cannot decode the image: {error}", where=Where(file=path)) from error
 
 
 def _detection(row: list[float], names: Mapping[int, str] | None) -> Detection:

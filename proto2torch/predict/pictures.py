@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proto2torch.data.decode import Pixels
 from proto2torch.errors import DataError
 from proto2torch.files import atomic
-from proto2torch.predict.detect import Detected, Pixels
+from proto2torch.predict.detect import Detected
 from proto2torch.predict.segment import Segmented
 
 _MOST_LABELS = 256

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto2torch.data.decode import COLOUR, GREY, Undecodable, decode
+from proto2torch.data.decode import COLOUR, GREY, Pixels, Undecodable, decode
 from proto2torch.data.resize import resize
 from proto2torch.data.transform import read_mean
 from proto2torch.errors import DataError, Where
@@ -116,7 +116,9 @@ class Preprocessor:
         Raises:
             DataError: it cannot be read, or it is smaller than what the net takes.
         """
-        pixels = self._resized(self._pixels(image) if isinstance(image, (str, os.PathLike)) else np.asarray(image))
+        if isinstance(image, (str, os.PathLike)):
+            image = read_image(image, GREY if self.shape[0] == 1 else COLOUR)
+        pixels = self._resized(np.asarray(image))
         height, width = self.shape[1:]
         if pixels.shape[0] != self.shape[0] or pixels.shape[1] < height or pixels.shape[2] < width:
             hint = "give the size that images are resized to" if self.size is None else None
@@ -172,17 +174,6 @@ class Preprocessor:
         """The same with other fields."""
         return replace(self, **changes)
 
-    def _pixels(self, path: str | os.PathLike[str]) -> Array:
-        """The pixels of a file, blue before red."""
-        where = Where(file=os.fspath(path))
-        try:
-            with open(path, "rb") as file:
-                return decode(file.read(), GREY if self.shape[0] == 1 else COLOUR)
-        except OSError as error:
-            raise DataError(f"cannot read the image: {(error.strerror or str(error)).lower()}", where=where) from error
-        except Undecodable as error:
-            raise DataError(f"cannot decode the image: {error}", where=where) from error
-
     def _resized(self, pixels: Array) -> Array:
         if pixels.ndim != 3:
             raise DataError(f"expected pixels of shape (C, H, W). Received: {pixels.shape}")
@@ -220,6 +211,22 @@ class Preprocessor:
         if mean.ndim != 3 or mean.shape[0] not in (1, self.shape[0]):
             raise DataError(f"a mean has {self.shape[0]} channels, or 1 value. Received: shape {mean.shape}")
         return mean
+
+
+def read_image(path: str | os.PathLike[str], how: str = COLOUR) -> Pixels:
+    """The pixels of a file as `decode` gives them: (3, H, W), blue first, with COLOUR.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    where = Where(file=os.fspath(path))
+    try:
+        with open(path, "rb") as file:
+            return decode(file.read(), how)
+    except OSError as error:
+        raise DataError(f"cannot read the image: {(error.strerror or str(error)).lower()}", where=where) from error
+    except Undecodable as error:
+        raise DataError(f"cannot decode the image: {error}", where=where) from error
 
 
 def load_mean(text: str) -> NDArray[np.float32]:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from proto2torch.data.decode import Pixels
 from proto2torch.errors import NetError
-from proto2torch.predict.detect import Pixels, read_image
 from proto2torch.predict.images import ImageNet
-from proto2torch.predict.preprocess import Preprocessor
+from proto2torch.predict.preprocess import Preprocessor, read_image
 
 
 @dataclass(frozen=True)
