@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,13 +52,12 @@ def summary(db: str) -> Summary:
     Raises:
         DataError: it cannot be read.
     """
-    records = open_records(db)
-    count, progress, parse = len(records), Progress(len(records), "records"), Parser()
-    found = Summary(backend_of(db), count, "", "")
-    try:
-        for number, (key, value) in enumerate(records.take(0, count)):
+    found, parse = Summary(backend_of(db), 0, "", ""), Parser()
+    with closing(open_records(db)) as records, Progress(records, "records") as progress:
+        for key, value in records:
             found.last_key = _text(key)
-            found.first_key = found.first_key if number else found.last_key
+            found.first_key = found.first_key if found.count else found.last_key
+            found.count += 1
             try:
                 datum = _datum(parse, value)
                 image = datum.decoded()
@@ -69,9 +69,6 @@ def summary(db: str) -> Summary:
             found.shapes[channels, height, width, kind] += 1
             found.labels[datum.label] += 1
             progress.step()
-    finally:
-        progress.end()
-        records.close()
     return found
 
 
@@ -81,8 +78,8 @@ def show(db: str, first: int = 0, count: int = 1) -> list[Shown]:
     Raises:
         DataError: the database or one of them cannot be read, or there is no record `first`.
     """
-    records, parse, shown = open_records(db), Parser(), []
-    try:
+    parse, shown = Parser(), []
+    with closing(open_records(db)) as records:
         if not 0 <= first < len(records):
             message = f"the records are 0 to {len(records) - 1}. Received: {first}"
             raise DataError(message, where=Where(file=db))
@@ -93,8 +90,6 @@ def show(db: str, first: int = 0, count: int = 1) -> list[Shown]:
             except (NotADatum, Undecodable) as error:
                 raise DataError(f"the record {_text(key)!r} is no image: {error}", where=Where(file=db)) from error
             shown.append(Shown(_text(key), datum.label, image.copy()))
-    finally:
-        records.close()
     return shown
 
 
@@ -141,16 +136,16 @@ def copy(source: str, target: str, backend: str | None = None) -> int:
         RunError: the target cannot be written.
     """
     backend = backend or (LEVELDB if backend_of(source) == LMDB else LMDB)
-    records = open_records(source)
-    count, progress = len(records), Progress(len(records), "records")
-    try:
-        with new_database(target, backend) as database:
-            for key, value in records.take(0, count):
-                database.put(bytes(key), bytes(value))
-                progress.step()
-    finally:
-        progress.end()
-        records.close()
+    count = 0
+    with (
+        closing(open_records(source)) as records,
+        Progress(records, "records") as progress,
+        new_database(target, backend) as database,
+    ):
+        for key, value in records:
+            database.put(bytes(key), bytes(value))
+            count += 1
+            progress.step()
     return count
 
 

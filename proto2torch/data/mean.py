@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +21,9 @@ def mean(db: str, backend: str | None = None) -> NDArray[np.float32]:
         DataError: the database cannot be read, a record is no image, or one has another shape.
     """
     where = Where(file=db)
-    records = open_records(db, backend, where)
-    parse, total = Parser(), None
-    count, progress = len(records), Progress(len(records))
-    try:
-        for key, value in records.take(0, count):
+    parse, total, count = Parser(), None, 0
+    with closing(open_records(db, backend, where)) as records, Progress(records) as progress:
+        for key, value in records:
             try:
                 image = parse(value).decoded()
             except (NotADatum, Undecodable) as error:
@@ -33,10 +33,8 @@ def mean(db: str, backend: str | None = None) -> NDArray[np.float32]:
                 message = f"all images must have one shape, {total.shape} as the first."
                 raise DataError(f"{message} Received: {image.shape} of the record {bytes(key)!r}", where=where)
             total += image
+            count += 1
             progress.step()
-    finally:
-        progress.end()
-        records.close()
     assert total is not None  # an empty database is not opened
     result: NDArray[np.float32] = total / np.float32(count)
     return result

@@ -5,19 +5,22 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sized
 
 _EVERY = 0.2  # seconds between two drawings
 _BAR = 24  # characters
 
 
 class Progress:
-    """Counts to `count`; silent where stderr is no terminal. As a context it leaves its line at the end."""
+    """Counts the things `of` which there are so many; silent where stderr is no terminal, and there nothing asks for
+    their number. As a context it leaves its line at the end."""
 
-    def __init__(self, count: int, unit: str = "images") -> None:
-        self._count, self._unit = count, unit
+    def __init__(self, of: int | Sized, unit: str = "images") -> None:
+        self._unit = unit
         self._done = 0
         self._began = self._shown = time.monotonic()
         self._terminal = sys.stderr.isatty()
+        self._count = of if isinstance(of, int) else len(of) if self._terminal else 0
 
     def __enter__(self) -> Progress:
         return self

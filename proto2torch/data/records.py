@@ -18,6 +18,9 @@ class Records(Protocol):
     def __len__(self) -> int:
         """The number of records."""
 
+    def __iter__(self) -> Iterator[tuple[memoryview, memoryview]]:
+        """All records once. The views are valid as long as the records are open."""
+
     def take(self, first: int, count: int) -> Iterator[tuple[memoryview, memoryview]]:
         """`count` records from number `first` on. The views are valid as long as the records are open."""
 

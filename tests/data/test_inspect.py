@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from proto2torch.data import inspect
+from proto2torch.data.leveldb.records import LevelDBRecords
+from proto2torch.data.leveldb.table import Record
+from proto2torch.data.mean import mean
 from proto2torch.errors import DataError
 
 from .convert.test_mnist import contents
@@ -66,3 +70,20 @@ def test_copied_there_and_back(tmp_path: Path) -> None:
     assert contents(tmp_path / "again") == contents(source)
     with pytest.raises(DataError, match="there is something already"):
         inspect.copy(source, str(tmp_path / "lmdb"))
+
+
+def test_a_leveldb_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    walk = LevelDBRecords._records
+
+    def counted(self: LevelDBRecords) -> Iterator[Record]:
+        for place, record in enumerate(walk(self)):
+            passes.append(place)
+            yield record
+
+    source = str(TOOLS / "leveldb_raw")
+    monkeypatch.setattr(LevelDBRecords, "_records", counted)
+    for read in (inspect.summary, mean, lambda db: inspect.copy(db, str(tmp_path / "db"))):
+        passes.clear()
+        read(source)
+        assert passes.count(11) == 1

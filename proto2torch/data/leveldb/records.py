@@ -39,9 +39,14 @@ class LevelDBRecords:
 
     def __len__(self) -> int:
         if self._count is None:
-            with self._named():
-                self._count = sum(1 for _ in self._records())
+            self._count = sum(1 for _ in self)
         return self._count
+
+    def __iter__(self) -> Iterator[tuple[memoryview, memoryview]]:
+        """All records once."""
+        with self._named():
+            for record in self._records():
+                yield memoryview(record.key), record.value
 
     def take(self, first: int, count: int) -> Iterator[tuple[memoryview, memoryview]]:
         """Records `first`, `first + 1`, … `count` of them, the last followed by the first again."""

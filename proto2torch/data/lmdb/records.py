@@ -41,6 +41,10 @@ class LMDBRecords:
     def __len__(self) -> int:
         return self._count
 
+    def __iter__(self) -> Iterator[Entry]:
+        """All records once."""
+        return self.take(0, self._count)
+
     def take(self, first: int, count: int) -> Iterator[Entry]:
         """Records `first`, `first + 1`, … `count` of them, the last followed by the first again.
 
