@@ -11,7 +11,29 @@ from proto2torch.layers.loss import Loss
 from proto2torch.layers.variants import Variants, fields_given, understood
 
 
-class FaceCenterLoss(Loss, param="center_loss_param"):
+class _Labelled(Layer):
+    """Items of K values, everything from `axis` on, a label each, and a learned vector of K for each of num_output."""
+
+    def check(self) -> None:
+        if not self.p.num_output:
+            raise self.error("needs num_output greater than zero", "num_output")
+
+    def width(self, x: Shape) -> int:
+        """K."""
+        return prod(x[self.axis(self.p.axis, x) :])
+
+    def items(self, *x: Shape) -> Shape:
+        """The axes of the items, for each of which there must be a label."""
+        items = x[0][: self.axis(self.p.axis, x[0])]
+        if prod(x[1]) != prod(items):
+            raise self.error(f"needs one label for each of {prod(items)} items. Received: {x[1]}", "bottom[1]")
+        return items
+
+    def fixes_extent(self) -> bool:
+        return True
+
+
+class FaceCenterLoss(_Labelled, Loss, param="center_loss_param"):
     """loss = sum |x_i - c_label|^2 / (2 N), the distance to the learned centre of the label's class.
 
     Blob: the centres (num_output, K), K everything from `axis` on. A centre's gradient is -sum d_i / (1 + n) over its n
@@ -22,27 +44,15 @@ class FaceCenterLoss(Loss, param="center_loss_param"):
     forks: ClassVar[tuple[str, ...]] = ("face", "sphereface")
     fork_fields = understood("center_loss_param", "num_output", "center_filler", "axis")
 
-    def check(self) -> None:
-        if not self.p.num_output:
-            raise self.error("needs num_output greater than zero", "num_output")
-
-    def _width(self, x: Shape) -> int:
-        return prod(x[self.axis(self.p.axis, x) :])
-
     def shapes(self, *x: Shape) -> list[Shape]:
-        axis = self.axis(self.p.axis, x[0])
-        if prod(x[1]) != prod(x[0][:axis]):
-            raise self.error(f"needs one label for each of {prod(x[0][:axis])} items. Received: {x[1]}", "bottom[1]")
+        self.items(*x)
         return [()]
 
     def blobs(self, *x: Shape) -> list[Blob]:
-        return [Blob("weight", (self.p.num_output, self._width(x[0])), self.p.center_filler)]
-
-    def fixes_extent(self) -> bool:
-        return True
+        return [Blob("weight", (self.p.num_output, self.width(x[0])), self.p.center_filler)]
 
     def code(self, node: Node) -> Code:
-        return Code("{me}({0}, {1})", call("CenterLoss", self.p.num_output, self._width(node.inputs[0].shape)))
+        return Code("{me}({0}, {1})", call("CenterLoss", self.p.num_output, self.width(node.inputs[0].shape)))
 
 
 class WindowsCenterLoss(FaceCenterLoss, param="center_loss_param"):
@@ -61,7 +71,7 @@ class WindowsCenterLoss(FaceCenterLoss, param="center_loss_param"):
             raise self.error(f"distance_type is L2 or L1. Received: {self.p.distance_type!r}", "distance_type")
 
     def code(self, node: Node) -> Code:
-        width, power = self._width(node.inputs[0].shape), 1 if self.p.distance_type == "L1" else None
+        width, power = self.width(node.inputs[0].shape), 1 if self.p.distance_type == "L1" else None
         return Code("{me}({0}, {1})", call("CenterLoss", self.p.num_output, width, power=power, repeated=True))
 
 
@@ -91,7 +101,7 @@ class TripletLoss(Loss, type="TripletLoss", param="triplet_loss_param"):
         return Code(f"triplet_loss({{0}}, {{1}}, {{2}}{margin})")
 
 
-class MarginInnerProduct(Layer, type="MarginInnerProduct", param="margin_inner_product_param"):
+class MarginInnerProduct(_Labelled, type="MarginInnerProduct", param="margin_inner_product_param"):
     """SphereFace: scores W x, the label's |x| psi(cos) in place of |x| cos, mixed with lambda times the plain scores.
 
     `type` is the multiple m of the angle, SINGLE to QUADRUPLE. Every forward, in TEST too, first sets each row of the
@@ -112,31 +122,18 @@ class MarginInnerProduct(Layer, type="MarginInnerProduct", param="margin_inner_p
     tops_allowed = (2, 2)
     labels = (1,)
 
-    def check(self) -> None:
-        if not self.p.num_output:
-            raise self.error("needs num_output greater than zero", "num_output")
-
-    def _width(self, x: Shape) -> int:
-        return prod(x[self.axis(self.p.axis, x) :])
-
     def shapes(self, *x: Shape) -> list[Shape]:
-        axis = self.axis(self.p.axis, x[0])
-        if prod(x[1]) != prod(x[0][:axis]):
-            raise self.error(f"needs one label for each of {prod(x[0][:axis])} items. Received: {x[1]}", "bottom[1]")
-        return [(*x[0][:axis], self.p.num_output), (1,)]
+        return [(*self.items(*x), self.p.num_output), (1,)]
 
     def blobs(self, *x: Shape) -> list[Blob]:
-        return [Blob("weight", (self.p.num_output, self._width(x[0])), self.p.weight_filler)]
-
-    def fixes_extent(self) -> bool:
-        return True
+        return [Blob("weight", (self.p.num_output, self.width(x[0])), self.p.weight_filler)]
 
     def code(self, node: Node) -> Code:
         p, x = self.p, node.inputs[0].shape
         axis = self.axis(p.axis, x)
         module = call(
             "MarginInnerProduct",
-            self._width(x),
+            self.width(x),
             p.num_output,
             multiple=unless(1, p.type + 1),
             base=unless(1, p.base),
