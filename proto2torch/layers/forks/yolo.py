@@ -157,13 +157,18 @@ class _YoloDetections(Layer):
     differentiable = False
 
     def shapes(self, *x: Shape) -> list[Shape]:
+        for i, head in enumerate(x):
+            check_head(self, head, self.p.num_box, self.p.num_classes, i)
         return [(1, 1, 1, 7)]
 
-    def thresholds(self) -> dict[str, Any]:
-        return {
-            "threshold": unless(0.01, float(number(self.p.confidence_threshold))),
-            "overlap": unless(0.45, float(number(self.p.nms_threshold))),
-        }
+    def detected(self, function: str, node: Node, *anchors: Any) -> Code:
+        """The call of a function of runtime/yolo.py."""
+        heads = ", ".join(f"{{{i}}}" for i in range(len(node.inputs)))
+        thresholds = arguments(
+            threshold=unless(0.01, float(number(self.p.confidence_threshold))),
+            overlap=unless(0.45, float(number(self.p.nms_threshold))),
+        )
+        return Code(f"{function}([{heads}], {', '.join(map(literal, anchors))}{thresholds})")
 
 
 class YoloDetectionOutput(_YoloDetections, type="YoloDetectionOutput", param="yolo_detection_output_param"):
@@ -187,15 +192,8 @@ class YoloDetectionOutput(_YoloDetections, type="YoloDetectionOutput", param="yo
             raise self.refuse(f"coords other than 4 are not supported. Received: {self.p.coords}", "coords")
         anchors_of(self, self.p.num_box)
 
-    def shapes(self, *x: Shape) -> list[Shape]:
-        for i, head in enumerate(x):
-            check_head(self, head, self.p.num_box, self.p.num_classes, i)
-        return super().shapes(*x)
-
     def code(self, node: Node) -> Code:
-        anchors = literal(anchors_of(self, self.p.num_box)[: self.p.num_box])
-        places = ", ".join(f"{{{i}}}" for i in range(len(node.inputs)))
-        return Code(f"region_detections([{places}], {anchors}{arguments(**self.thresholds())})")
+        return self.detected("region_detections", node, anchors_of(self, self.p.num_box)[: self.p.num_box])
 
 
 class Yolov3DetectionOutput(_YoloDetections, type="Yolov3DetectionOutput", param="yolov3_detection_output_param"):
@@ -229,15 +227,7 @@ class Yolov3DetectionOutput(_YoloDetections, type="Yolov3DetectionOutput", param
         if len(p.anchors_scale) < heads:
             raise self.error(f"needs anchors_scale for each of {heads} heads", "anchors_scale")
 
-    def shapes(self, *x: Shape) -> list[Shape]:
-        for i, head in enumerate(x):
-            check_head(self, head, self.p.num_box, self.p.num_classes, i)
-        return super().shapes(*x)
-
     def code(self, node: Node) -> Code:
         p, anchors, each = self.p, anchors_of(self, 1), self.p.num_box
         heads = [[anchors[i] for i in p.mask[at : at + each]] for at in range(0, len(p.mask), each)]
-        places = ", ".join(f"{{{i}}}" for i in range(len(node.inputs)))
-        cells = list(p.anchors_scale)[: len(heads)]
-        options = arguments(**self.thresholds())
-        return Code(f"yolo_detections([{places}], {literal(heads)}, {literal(cells)}{options})")
+        return self.detected("yolo_detections", node, heads, list(p.anchors_scale)[: len(heads)])
