@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import ClassVar
 
 from proto2torch.ir.graph import Node, Shape
@@ -32,9 +31,7 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
         return HEDSigmoidLoss if fork == "hed" else cls
 
     def shapes(self, *x: Shape) -> list[Shape]:
-        self.check_items(*x)
-        if prod(x[0]) != prod(x[1]):
-            raise self.error(f"needs one target for each of {prod(x[0])} scores. Received: {x[1]}", "bottom[1]")
+        self.check_targets(*x)
         return [()]
 
     def code(self, node: Node) -> Code:

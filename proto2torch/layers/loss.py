@@ -38,6 +38,12 @@ class Loss(Layer):
         if not x[0] or x[0][:1] != x[1][:1]:
             raise self.error(f"both bottoms must have the same first extent. Received: {x[0]} and {x[1]}", "bottom[1]")
 
+    def check_targets(self, *x: Shape) -> None:
+        """Refuse targets, bottom 1, that are not one for each score of bottom 0."""
+        self.check_items(*x)
+        if prod(x[0]) != prod(x[1]):
+            raise self.error(f"needs one target for each of {prod(x[0])} scores. Received: {x[1]}", "bottom[1]")
+
 
 def check_labels(layer: Layer, axis: int, scores: Shape, labels: Shape) -> None:
     """Refuse labels that are not one for each position of `scores` beside `axis`."""

@@ -57,9 +57,7 @@ class _SigmoidLoss(Loss):
     """Scores, and a target for each of them."""
 
     def shapes(self, *x: Shape) -> list[Shape]:
-        self.check_items(*x)
-        if prod(x[0]) != prod(x[1]):
-            raise self.error(f"needs one target for each of {prod(x[0])} scores. Received: {x[1]}", "bottom[1]")
+        self.check_targets(*x)
         return [()]
 
 
