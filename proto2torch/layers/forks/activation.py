@@ -17,18 +17,17 @@ class ReLU6(Layer, type="ReLU6", param="relu6_param"):
     backward_reads = frozenset({"bottom"})
 
     def code(self, node: Node) -> Code:
-        refuse_gradient_in_place(self, node) if self.p.negative_slope < 0 else None
-        slope = self.p.negative_slope
-        return Code(f"F.hardtanh({self._rectified()}, {number(float('-inf'))}, 6)" if slope else "F.relu6({0})")
+        if self.p.negative_slope < 0:
+            refuse_gradient_in_place(self, node)
+        return Code(self._leaky("{0}") if self.p.negative_slope else "F.relu6({0})")
 
-    def _rectified(self) -> str:
-        return f"F.leaky_relu({{0}}, {number(self.p.negative_slope)})"
+    def _leaky(self, x: str) -> str:
+        return f"F.hardtanh(F.leaky_relu({x}, {number(self.p.negative_slope)}), {number(float('-inf'))}, 6)"
 
     def in_memory(self) -> tuple[str, str]:
         slope = self.p.negative_slope
-        function = f"lambda x: F.hardtanh(F.leaky_relu(x, {number(slope)}), {number(float('-inf'))}, 6)"
         rule = f"lambda y: torch.where(y > 0, 1.0, {number(slope)}) * (y < 6)"
-        return function if slope else "F.relu6", rule
+        return f"lambda x: {self._leaky('x')}" if slope else "F.relu6", rule
 
 
 class SeLU(Layer, type="SeLU", param="selu_param"):
