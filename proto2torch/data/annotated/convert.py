@@ -7,21 +7,16 @@ from 0 in each.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from proto2torch.data.annotated import label_map, sources
 from proto2torch.data.annotated.label_map import LabelMap
 from proto2torch.data.annotated.sources import Annotations, Pictured
-from proto2torch.data.convert.imageset import Converted, Imageset, Read, left_out, read_image
-from proto2torch.data.new_database import new_database
-from proto2torch.data.progress import Progress
-from proto2torch.data.workers import ahead
-from proto2torch.errors import DataError, Where
+from proto2torch.data.convert.imageset import Converted, Imageset, Read, Record, read_image, write_all
+from proto2torch.errors import DataError
 from proto2torch.prototxt import schema
-from proto2torch.weights.random import Stream
 
 _BBOX = 0
 
@@ -41,23 +36,9 @@ def convert_annotated(
     how, found = how or Imageset(), sources.read(root, listed)
     written = None if labels else f"{db.rstrip('/')}.labelmap.prototxt"
     known = label_map.read(labels) if labels else _counted(found)
-    images = found.images
-    if how.shuffle:
-        images = [images[place] for place in Stream(how.seed).shuffle(len(images)).tolist()]
-    done, size = Converted(), None
-    with Progress(len(images)) as progress, new_database(db, how.backend) as database:
-        for number, (image, record) in enumerate(ahead(partial(_record, root, known, how), images, how.jobs)):
-            progress.step()
-            if isinstance(record, str):
-                left_out(done, progress, record, how.skip_bad, image.where)
-                continue
-            size = size or record.size
-            if how.check_size and record.size != size:
-                raise DataError(f"all images must be of {size}. Received: {record.size}", where=image.where)
-            database.put(b"%08d_" % number + os.fsencode(image.path), record.contents)
-            done.count += 1
-        if not done.count:
-            raise DataError("none of its images could be read", where=Where(file=listed))
+    make, where = partial(_record, root, known, how), attrgetter("where")
+    differs = "all images must be of {first}. Received: {size}"
+    done = write_all(found.images, make, where, db, how, listed=listed, differs=differs)
     if written:
         label_map.write(written, ((n, name, found.classes[name]) for name, n in known.labels.items()))
     return done, known, written
@@ -68,14 +49,7 @@ def _counted(found: Annotations) -> LabelMap:
     return LabelMap(labels, {number: found.classes[name] for name, number in labels.items()})
 
 
-@dataclass(frozen=True)
-class _Record:
-    contents: bytes
-    size: tuple[int, ...]
-    """Channels, height and width."""
-
-
-def _record(root: str, known: LabelMap, how: Imageset, image: Pictured) -> _Record | str:
+def _record(root: str, known: LabelMap, how: Imageset, image: Pictured) -> Record | str:
     read = read_image(root + image.path, how)
     if isinstance(read, str):
         return read
@@ -97,7 +71,7 @@ def _record(root: str, known: LabelMap, how: Imageset, image: Pictured) -> _Reco
         box.xmin, box.xmax = one.box[0] / width, one.box[2] / width
         box.ymin, box.ymax = one.box[1] / height, one.box[3] / height
         box.difficult = one.difficult
-    return _Record(made.SerializeToString(), read.image.shape)
+    return Record(made.SerializeToString(), read.image.shape)
 
 
 def _fill(datum: Any, read: Read) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,39 +70,79 @@ def convert_imageset(root: str, listed: str | Sequence[Listed], db: str, how: Im
     how = how or Imageset()
     name = listed if isinstance(listed, str) else None
     lines = image_list.read(listed) if isinstance(listed, str) else list(listed)
-    if how.shuffle:
-        lines = [lines[place] for place in Stream(how.seed).shuffle(len(lines)).tolist()]
-    done, size = Converted(), None
-    with Progress(len(lines)) as progress, new_database(db, how.backend) as database:
-        for number, (line, record) in enumerate(ahead(partial(_record, root, how=how), lines, how.jobs)):
-            progress.step()
-            if isinstance(record, str):
-                left_out(done, progress, record, how.skip_bad, Where(file=name, line=line.line if name else None))
-                continue
-            if how.check_size and not (how.encoded or how.encode_type):
-                size = size or record.size
-                _check(record.size, size, line, name)
-            database.put(b"%08d_" % number + os.fsencode(line.path), record.contents)
-            done.count += 1
-        if not done.count:
-            raise DataError("none of its images could be read", where=Where(file=name))
-    return done
+
+    def where(line: Listed) -> Where:
+        return Where(file=name, line=line.line if name else None)
+
+    differs = "all images must have one size, {first} bytes as the first. Received: {size} of {path!r}"
+    return write_all(lines, partial(_record, root, how=how), where, db, how, listed=name, differs=differs)
+
+
+class Named(Protocol):
+    """An image of a list."""
+
+    @property
+    def path(self) -> str:
+        """Its file, as the list names it."""
+
+
+T = TypeVar("T", bound=Named)
 
 
 @dataclass(frozen=True)
-class _Record:
+class Record:
+    """What is written of an image."""
+
     contents: bytes
-    size: int = 0
-    """Of the raw pixels."""
+    size: int | tuple[int, ...] | None
+    """What `check_size` wants to be the same of all; None where there is nothing to check."""
 
 
-def _record(root: str, line: Listed, how: Imageset) -> _Record | str:
+def write_all(
+    images: Sequence[T],
+    make: Callable[[T], Record | str],
+    where: Callable[[T], Where],
+    db: str,
+    how: Imageset,
+    *,
+    listed: str | None,
+    differs: str,
+) -> Converted:
+    """Write the record that `make` gives of each image, or note the reason why there is none, to a new database.
+
+    For errors there are the places of the images and of their list, and what is said of an image that `differs` from
+    the `first` one in its `size`.
+
+    Raises:
+        DataError, RunError: as `convert_imageset`.
+    """
+    if how.shuffle:
+        images = [images[place] for place in Stream(how.seed).shuffle(len(images)).tolist()]
+    done, first = Converted(), None
+    with Progress(len(images)) as progress, new_database(db, how.backend) as database:
+        for number, (image, record) in enumerate(ahead(make, images, how.jobs)):
+            progress.step()
+            if isinstance(record, str):
+                _left_out(done, progress, record, how.skip_bad, where(image))
+                continue
+            first = first or record.size
+            if how.check_size and record.size != first:
+                message = differs.format(first=first, size=record.size, path=image.path)
+                raise DataError(message, where=where(image))
+            database.put(b"%08d_" % number + os.fsencode(image.path), record.contents)
+            done.count += 1
+        if not done.count:
+            raise DataError("none of its images could be read", where=Where(file=listed))
+    return done
+
+
+def _record(root: str, line: Listed, how: Imageset) -> Record | str:
     read = read_image(root + line.path, how)
     if isinstance(read, str):
         return read
     if read.encoded is None:
-        return _Record(datum.write(read.image, line.label, says_raw=True), read.image.size)
-    return _Record(datum.write_encoded(read.encoded, line.label))
+        return Record(datum.write(read.image, line.label, says_raw=True), read.image.size)
+    return Record(datum.write_encoded(read.encoded, line.label), None)
 
 
 @dataclass(frozen=True)
@@ -156,18 +197,12 @@ def _same(kind: str, extension: str) -> bool:
     return kind == extension or (kind in _JPEG and extension in _JPEG)
 
 
-def left_out(done: Converted, progress: Progress, reason: str, skip: bool, where: Where) -> None:
+def _left_out(done: Converted, progress: Progress, reason: str, skip: bool, where: Where) -> None:
     """Note an image that cannot be used; without `skip` it is a DataError."""
     if not skip:
         raise DataError(reason, where=where, hint="--skip-bad leaves such images out")
     done.bad.append(reason)
     progress.note(f"left out: {reason}")
-
-
-def _check(received: int, expected: int, line: Listed, name: str | None) -> None:
-    if received != expected:
-        message = f"all images must have one size, {expected} bytes as the first. Received: {received} of {line.path!r}"
-        raise DataError(message, where=Where(file=name, line=line.line if name else None))
 
 
 def convert_folder(root: str, db: str, labels: str, how: Imageset | None = None) -> tuple[Converted, list[str]]:
