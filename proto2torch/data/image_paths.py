@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Sequence
 
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, unreadable
 from proto2torch.files import resolve
 
-_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+"""How the name of an image ends, in small letters."""
 _LISTS = (".txt", ".lst", ".list")
 _LABELLED = re.compile(r"(.+?)\s+[+-]?\d+")
 
@@ -40,10 +41,10 @@ def _below(folder: str) -> list[str]:
         os.path.join(place, name)
         for place, _, names in sorted(os.walk(folder))
         for name in sorted(names)
-        if name.lower().endswith(_IMAGES)
+        if name.lower().endswith(IMAGES)
     ]
     if not paths:
-        raise DataError(f"there is no image in it ({', '.join(_IMAGES)})", where=Where(file=folder))
+        raise DataError(f"there is no image in it ({', '.join(IMAGES)})", where=Where(file=folder))
     return paths
 
 
@@ -52,7 +53,7 @@ def _listed(path: str) -> list[str]:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             lines = [line.strip() for line in file]
     except OSError as error:
-        raise DataError(f"cannot read it: {(error.strerror or str(error)).lower()}", where=Where(file=path)) from error
+        unreadable(path, error, DataError)
     lines = [line for line in lines if line]
     if not lines:
         raise DataError("the list is empty", where=Where(file=path))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from proto2torch.data import datum, image_list
 from proto2torch.data.decode import COLOUR, GREY, Undecodable, decode
 from proto2torch.data.image_list import Listed
+from proto2torch.data.image_paths import IMAGES
 from proto2torch.data.new_database import new_database
 from proto2torch.data.progress import Progress
 from proto2torch.data.records import LMDB
@@ -221,7 +222,7 @@ def convert_folder(root: str, db: str, labels: str, how: Imageset | None = None)
         Listed(f"{name}/{file}", label, 0)
         for label, name in enumerate(classes)
         for file in sorted(os.listdir(os.path.join(root, name)))
-        if os.path.splitext(file)[1].lower() in _ENDINGS
+        if os.path.splitext(file)[1].lower() in IMAGES
     ]
     if not lines:
         raise DataError("there are no images in its folders", where=Where(file=root))
@@ -229,9 +230,6 @@ def convert_folder(root: str, db: str, labels: str, how: Imageset | None = None)
     with atomic(labels) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8", errors="surrogateescape")
     return done, classes
-
-
-_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def _folders(root: str) -> list[str]:
