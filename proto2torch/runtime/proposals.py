@@ -45,9 +45,14 @@ def by_place(x, values):
     return x.unflatten(0, (-1, values)).permute(2, 3, 0, 1).reshape(-1, values)
 
 
+def pixel_sides(boxes):
+    """Width and height of boxes whose ends count as pixels."""
+    return boxes[:, 2:] - boxes[:, :2] + 1
+
+
 def moved(boxes, deltas):
     """Boxes with their centres moved by deltas of their size, and scaled by e^delta."""
-    size = boxes[:, 2:] - boxes[:, :2] + 1
+    size = pixel_sides(boxes)
     centre = boxes[:, :2] + size / 2 + deltas[:, :2] * size
     half = deltas[:, 2:].exp() * size / 2
     return torch.cat([centre - half, centre + half], 1)
@@ -94,7 +99,7 @@ def region_proposals(
     anchors = rpn_anchors(ratios, scales, base)
     grid = anchor_grid(anchors, stride, *scores.shape[2:], scores.device).to(deltas)
     boxes = within(moved(grid, by_place(deltas[0], 4)), height, width)
-    large = (boxes[:, 2:] - boxes[:, :2] + 1 >= least * scale).all(1)
+    large = (pixel_sides(boxes) >= least * scale).all(1)
     if keep_last:
         large[-1:] = True
     scores = by_place(scores[0, len(anchors) :], 1).flatten()
@@ -127,8 +132,7 @@ def pixel_proposals(
     rows, kept = [], []
     for image, (score, delta) in enumerate(zip(scores, deltas)):
         boxes = within(moved(grid, by_place(delta, 4)), height, width)
-        sides = boxes[:, 2:] - boxes[:, :2] + 1
-        large = (sides >= least * torch.stack(zoom[::-1])).all(1)
+        large = (pixel_sides(boxes) >= least * torch.stack(zoom[::-1])).all(1)
         score = by_place(score[len(anchors) :], 1).flatten().where(large, 0)
         boxes, score = best_apart(boxes, score, before, after, overlap)
         rows.append(torch.cat([torch.full_like(boxes[:, :1], image), boxes], 1))

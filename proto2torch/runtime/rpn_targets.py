@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from proto2torch.runtime.multi_box import jaccard
-from proto2torch.runtime.proposals import anchor_grid, rpn_anchors
+from proto2torch.runtime.proposals import anchor_grid, pixel_sides, rpn_anchors
 
 
 def pixel_overlaps(a, b):
@@ -15,8 +15,7 @@ def pixel_overlaps(a, b):
 
 def box_deltas(boxes, goals):
     """How the centre moves, in sizes, and how the size grows, from boxes to goals."""
-    size = boxes[:, 2:] - boxes[:, :2] + 1
-    goal = goals[:, 2:] - goals[:, :2] + 1
+    size, goal = pixel_sides(boxes), pixel_sides(goals)
     move = goals[:, :2] + goal / 2 - boxes[:, :2] - size / 2
     return torch.cat([move / size, (goal / size).log()], 1)
 
