@@ -26,7 +26,7 @@ def judged(found, truths, classes, background=0, overlap=0.5, difficult=True):
     for column in (1, 0):
         order = order[found[order, column].argsort(stable=True)]
     found, own = found[order], own[order]
-    right = wrong = torch.ones_like(found[:, 0])
+    right, wrong = torch.zeros_like(found[:, 0]), torch.ones_like(found[:, 0])
     if len(truths):
         share = jaccard(found[:, 3:], truths[:, 3:7]).where(own, -1)
         share, truth = share.max(1)
@@ -35,9 +35,7 @@ def judged(found, truths, classes, background=0, overlap=0.5, difficult=True):
         first = torch.full_like(truths[:, 0], len(found), dtype=torch.long)
         first = first.scatter_reduce(0, truth, place.where(near, len(found)), "amin")
         counts = ~near | easy[truth] | difficult
-        right, wrong = (near & (place == first[truth])).to(found), counts.to(found)
-        right = right * wrong
-    else:
-        right = torch.zeros_like(right)
+        right = (near & (place == first[truth]) & counts).to(found)
+        wrong = counts.to(found)
     rows = torch.cat([found[:, :3], right[:, None], (wrong - right)[:, None]], 1)
     return torch.cat([head, rows])[None, None]
