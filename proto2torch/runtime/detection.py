@@ -65,6 +65,13 @@ def detections_of_image(boxes, scores, background, keep, **options):
     return rows[best.sort().values]
 
 
+def none_found(images, like):
+    """A row of -1 for each image, its number in front."""
+    rows = like.new_full((images, 7), -1)
+    rows[:, 0] = torch.arange(images, device=like.device)
+    return rows
+
+
 def detections(
     codes,
     scores,
@@ -94,6 +101,5 @@ def detections(
         found = detections_of_image(boxes[i], own, background, keep, **options)
         rows.append(torch.cat([torch.full_like(found[:, :1], i), found], 1))
     if not any(len(found) for found in rows):
-        rows = [scores.new_full((len(scores), 7), -1)]
-        rows[0][:, 0] = torch.arange(len(scores))
+        rows = [none_found(len(scores), scores)]
     return torch.cat(rows)[None, None]

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from proto2torch.runtime.detection import without_overlap
+from proto2torch.runtime.detection import none_found, without_overlap
 
 
 def head_values(x, anchors):
@@ -53,8 +53,7 @@ def detection_rows(boxes, scores, labels, overlap, images):
     rows = torch.cat([labels[keep, None], scores[keep, None], boxes[keep]], 1)
     rows = F.pad(rows, (1, 0))
     if not len(rows):
-        rows = boxes.new_full((images, 7), -1)
-        rows[:, 0] = torch.arange(images, device=boxes.device)
+        rows = none_found(images, boxes)
     return rows[None, None]
 
 
