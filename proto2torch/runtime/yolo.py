@@ -36,11 +36,16 @@ def corners(boxes):
     return torch.cat([centre - half, centre + half], -1)
 
 
+def common_sides(a, b):
+    """The sides of what two boxes by centre and size share, below 0 where they lie
+    apart."""
+    (a_low, a_high), (b_low, b_high) = (corners(x).split(2, -1) for x in (a, b))
+    return torch.minimum(a_high, b_high) - torch.maximum(a_low, b_low)
+
+
 def overlap_of(a, b):
     """Intersection over union of boxes by centre and size, pair by pair; 0 for NaN."""
-    (a_low, a_high), (b_low, b_high) = (corners(x).split(2, -1) for x in (a, b))
-    sides = torch.minimum(a_high, b_high) - torch.maximum(a_low, b_low)
-    both = sides.clamp(min=0).prod(-1)
+    both = common_sides(a, b).clamp(min=0).prod(-1)
     either = a[..., 2:4].prod(-1) + b[..., 2:4].prod(-1) - both
     return (both / either).nan_to_num(0)
 

@@ -5,7 +5,13 @@ import math
 import torch
 import torch.nn.functional as F
 
-from proto2torch.runtime.yolo import corners, head_boxes, head_values, overlap_of
+from proto2torch.runtime.yolo import (
+    common_sides,
+    corners,
+    head_boxes,
+    head_values,
+    overlap_of,
+)
 
 
 class Given(torch.autograd.Function):
@@ -83,8 +89,7 @@ def overlap_gradient(a, b, kind):
     the second term.
     """
     a = a.detach().requires_grad_()
-    (a_low, a_high), (b_low, b_high) = (corners(x).split(2, -1) for x in (a, b))
-    sides = torch.minimum(a_high, b_high) - torch.maximum(a_low, b_low)
+    sides = common_sides(a, b)
     both = sides.prod(-1)
     union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - both
     twice, iou = a.new_tensor([1, 1, 2, 2]), both / union
