@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from proto2torch.data import hdf5_file, image_list
+from proto2torch.data import decode, hdf5_file, image_list
 from proto2torch.data import records as databases
 from proto2torch.data.datum import Image, NotADatum, Parser
-from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable, decode
+from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable
 from proto2torch.data.records import LEVELDB, LMDB, Records
 from proto2torch.data.resize import resize
 from proto2torch.errors import DataError, Where
@@ -148,14 +148,8 @@ class ImageList(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         listed = self.listed[index]
         where = Where(file=self.path, line=listed.line)
-        try:
-            with open(self.root + listed.path, "rb") as file:
-                image = decode(file.read(), GREY if self.grey else COLOUR)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise DataError(f"cannot read the image {self.root + listed.path!r}: {reason}", where=where) from error
-        except Undecodable as error:
-            raise DataError(f"cannot decode the image {self.root + listed.path!r}: {error}", where=where) from error
+        path, how = self.root + listed.path, GREY if self.grey else COLOUR
+        image = decode.read(path, how, where, repr(path))
         tensor = _tensor(resize(image, *self.size) if self.size else image, self.rgb)
         return (tensor if self.transform is None else self.transform(tensor)), listed.label
 

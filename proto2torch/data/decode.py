@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto2torch.data import jpeg
+from proto2torch.errors import DataError, Where
 
 UNCHANGED, COLOUR, GREY = "unchanged", "colour", "grey"
 
@@ -51,6 +52,23 @@ def decode(encoded: bytes | memoryview, how: str = UNCHANGED) -> Pixels:
     """
     usual = _usual(memoryview(encoded), how)
     return _any(encoded, how) if usual is None else usual
+
+
+def read(path: str, how: str, where: Where, name: str = "") -> Pixels:
+    """The image of a file; `name` is what errors call it where its place alone does not tell.
+
+    Raises:
+        DataError: at `where`: it cannot be read or decoded.
+    """
+    image = f"the image {name}" if name else "the image"
+    try:
+        with open(path, "rb") as file:
+            return decode(file.read(), how)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot read {image}: {reason}", where=where) from error
+    except Undecodable as error:
+        raise DataError(f"cannot decode {image}: {error}", where=where) from error
 
 
 def _usual(encoded: memoryview, how: str) -> Pixels | None:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proto2torch.data import image_list
-from proto2torch.data.decode import COLOUR, GREY, Undecodable, decode
+from proto2torch.data import decode, image_list
+from proto2torch.data.decode import COLOUR, GREY
 from proto2torch.data.feed import Batch, Feed, Seed
 from proto2torch.data.fields import batch_size, new_seed, tops
 from proto2torch.data.image_list import Listed
@@ -111,15 +111,9 @@ class ImageSource:
         return self._listed[self._order.at(number)]
 
     def _image(self, listed: Listed) -> NDArray[np.uint8]:
-        name = self._p.root_folder + listed.path
-        try:
-            with open(resolve(name, self._where("source").file), "rb") as file:
-                image = decode(file.read(), COLOUR if self._p.is_color else GREY)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise self._error(f"cannot read the image {self._named(name, listed)}: {reason}") from error
-        except Undecodable as error:
-            raise self._error(f"cannot decode the image {self._named(name, listed)}: {error}") from error
+        name, where = self._p.root_folder + listed.path, self._where("source")
+        how = COLOUR if self._p.is_color else GREY
+        image = decode.read(resolve(name, where.file), how, where, self._named(name, listed))
         return resize(image, self._p.new_height, self._p.new_width) if self._p.new_height else image
 
     def _named(self, name: str, listed: Listed) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proto2torch.data import window_list, workers
-from proto2torch.data.decode import COLOUR, Undecodable, decode
+from proto2torch.data import decode, window_list, workers
+from proto2torch.data.decode import COLOUR
 from proto2torch.data.feed import Batch, Feed, Seed
 from proto2torch.data.fields import batch_size, new_seed, tops
 from proto2torch.data.resize import resize
@@ -110,15 +110,8 @@ class WindowSource:
         target[:, rows, columns] = pixels * Single(self._p.scale)
 
     def _image(self, window: Window) -> NDArray[np.uint8]:
-        name = self._p.root_folder + self._list.paths[window.image]
-        try:
-            with open(resolve(name, self._where("source").file), "rb") as file:
-                return decode(file.read(), COLOUR)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise self._error(f"cannot read the image {name!r}: {reason}") from error
-        except Undecodable as error:
-            raise self._error(f"cannot decode the image {name!r}: {error}") from error
+        name, where = self._p.root_folder + self._list.paths[window.image], self._where("source")
+        return decode.read(resolve(name, where.file), COLOUR, where, repr(name))
 
     def _split(self) -> tuple[list[Window], list[Window]]:
         """Background and foreground."""

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto2torch.data.decode import COLOUR, GREY, Pixels, Undecodable, decode
+from proto2torch.data import decode
+from proto2torch.data.decode import COLOUR, GREY, Pixels
 from proto2torch.data.resize import resize
 from proto2torch.data.transform import read_mean
 from proto2torch.errors import DataError, Where
@@ -219,14 +220,8 @@ def read_image(path: str | os.PathLike[str], how: str = COLOUR) -> Pixels:
     Raises:
         DataError: it cannot be read.
     """
-    where = Where(file=os.fspath(path))
-    try:
-        with open(path, "rb") as file:
-            return decode(file.read(), how)
-    except OSError as error:
-        raise DataError(f"cannot read the image: {(error.strerror or str(error)).lower()}", where=where) from error
-    except Undecodable as error:
-        raise DataError(f"cannot decode the image: {error}", where=where) from error
+    file = os.fspath(path)
+    return decode.read(file, how, Where(file=file))
 
 
 def load_mean(text: str) -> NDArray[np.float32]:
