@@ -158,7 +158,7 @@ def _net(flags: Flags, phase: str, log: Log) -> Net:
     """The net of -model, of the phase and of the flags' state, on the flags' device."""
     if flags.iterations < 1:
         refuse(f"-iterations must be at least 1. Received: {flags.iterations}")
-    device = options.cuda_device(flags.gpu) if flags.gpu else "cpu"
+    device = options.device(flags.gpu)
     log("Use CPU." if device == "cpu" else f"Use GPU with device ID {device.partition(':')[2]}")
     from proto2torch.net import load_definition
     from proto2torch.prototxt.read import read_net

@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 @click.option("--oversample", is_flag=True, help="The mean over ten crops: corners, middle, and their mirror images.")
 @click.option("--output", "blob", metavar="BLOB", help="The blob of the scores; the net's only output where not given.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Images a batch.")
-@images.transform
-@options.gpu
-@options.state
-@options.layers
-@options.precision
-@options.python_layers
-@options.strict
+@images.running
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, an object an image.")
 def classify(
     net: str,
@@ -40,14 +34,8 @@ def classify(
     oversample: bool,
     blob: str | None,
     batch_size: int,
-    gpu: str | None,
-    level: int | None,
-    stage: str,
-    precision: str,
-    allow_python_layers: bool,
-    strict: bool,
     as_json: bool,
-    **transform: Any,
+    **running: Any,
 ) -> None:
     """Print the best classes of each IMAGE: a file, a folder or a list.
 
@@ -60,18 +48,12 @@ def classify(
       proto2torch classify deploy.prototxt net.caffemodel cat.jpg --labels synset_words.txt --mean mean.binaryproto
       proto2torch classify deploy.prototxt net.caffemodel photos/ --mean 104,117,123 --size 256 --oversample --json
     """
-    said = images.given(transform, channel_mean=True)
-    device = options.cuda_device(gpu) if gpu else "cpu"
     from proto2torch.data import image_paths
-    from proto2torch.precision import choose
     from proto2torch.predict import classify as classes
 
-    choose(precision)
     paths = image_paths.find(files)
     names = classes.read_labels(labels) if labels else None
-    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
-    state["allow_python_layers"] = allow_python_layers
-    found = images.load(net, weights, said, strict, device=device, **state)
+    found = images.loaded(net, weights, running, channel_mean=True)
     with options.progress(len(paths), "classify") as advance:
         results = []
         for result in classes.classify(found, paths, blob=blob, labels=names, oversample=oversample, batch=batch_size):
@@ -112,8 +94,8 @@ def pixels(net: str, level: int | None, stage: str, allow_python_layers: bool, a
     said = images.given(transform, channel_mean=True)
     from proto2torch.predict import images as nets
 
-    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
-    found = nets.load(net, given=said, allow_python_layers=allow_python_layers, **state)
+    state = options.net_state(level, stage, allow_python_layers=allow_python_layers)
+    found = nets.load(net, given=said, **state)
     if as_json:
         emit(json.dumps({"input": found.input, **found.prepare.as_dict()}, indent=2) + "\n")
         return

@@ -32,7 +32,6 @@ def deploy(net: str, output: str | None, shape: tuple[int, ...] | None, level: i
     from proto2torch.prototxt.text import dump
 
     definition = read_net(net)
-    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
 
     def shapes(layer: Any) -> Any:
         if shape is not None:
@@ -41,7 +40,7 @@ def deploy(net: str, output: str | None, shape: tuple[int, ...] | None, level: i
 
         return input_shapes(layer)
 
-    made = nets.deploy(definition, shapes, **state)
+    made = nets.deploy(definition, shapes, **options.net_state(level, stage))
     if not any(layer.type == "Input" for layer in made.layers):
         refuse(f"{net}: it has no data layer and no input")
     text = dump(nets.message(made))

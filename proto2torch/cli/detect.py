@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from proto2torch.cli import images, options
+from proto2torch.cli import images
 from proto2torch.cli.options import FILE, emit
 
 
@@ -38,13 +38,7 @@ _labels = click.option("--labels", type=FILE, help="A LabelMap (.prototxt), or t
     "--overlap", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Of R-CNN nets: see above."
 )
 @click.option("-o", "--output", metavar="FILE", type=FILE, help="The image with the boxes; for several, a folder.")
-@images.transform
-@options.gpu
-@options.state
-@options.layers
-@options.precision
-@options.python_layers
-@options.strict
+@images.running
 def detect(
     net: str,
     weights: str,
@@ -53,13 +47,7 @@ def detect(
     threshold: float,
     overlap: float,
     output: str | None,
-    gpu: str | None,
-    level: int | None,
-    stage: str,
-    precision: str,
-    allow_python_layers: bool,
-    strict: bool,
-    **transform: Any,
+    **running: Any,
 ) -> None:
     """Print a JSON line for each object found in each IMAGE (a file, a folder or a list), the best first.
 
@@ -72,18 +60,12 @@ def detect(
       proto2torch detect deploy.prototxt ssd.caffemodel street.jpg --labels labelmap_voc.prototxt -o found.png
       proto2torch detect deploy.prototxt ssd.caffemodel photos/ --mean 127.5 --scale 0.007843 > found.jsonl
     """
-    said = images.given(transform)
-    device = options.cuda_device(gpu) if gpu else "cpu"
     from proto2torch.data import image_paths
-    from proto2torch.precision import choose
     from proto2torch.predict import detect as work
 
-    choose(precision)
     paths, names = image_paths.find(files), _names(labels)
     places = _places(output, paths)
-    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
-    state["allow_python_layers"] = allow_python_layers
-    found = images.load(net, weights, said, strict, device=device, **state)
+    found = images.loaded(net, weights, running)
     for one in work.detect(found, paths, names=names, threshold=threshold, overlap=overlap):
         for thing in one.objects:
             line = {"image": one.image, "label": thing.label, "name": thing.name, "score": round(thing.score, 6)}
@@ -103,13 +85,7 @@ def detect(
 @click.option("--picture", metavar="FILE", type=FILE, help="The image with the labels' colours over it; or a folder.")
 @click.option("--blob", metavar="BLOB", help="The blob of the scores or labels; the net's only one where not given.")
 @click.option("--own-size", is_flag=True, help="Lay the net out for each image as it is, not resized.")
-@images.transform
-@options.gpu
-@options.state
-@options.layers
-@options.precision
-@options.python_layers
-@options.strict
+@images.running
 def segment(
     net: str,
     weights: str,
@@ -119,13 +95,7 @@ def segment(
     picture: str | None,
     blob: str | None,
     own_size: bool,
-    gpu: str | None,
-    level: int | None,
-    stage: str,
-    precision: str,
-    allow_python_layers: bool,
-    strict: bool,
-    **transform: Any,
+    **running: Any,
 ) -> None:
     """Print a JSON line for each IMAGE: the share of its pixels that has each label.
 
@@ -137,19 +107,13 @@ def segment(
       proto2torch segment fcn8s.prototxt fcn8s.caffemodel cat.jpg --mean 104,117,123 --own-size -o labels.png
       proto2torch segment segnet.prototxt segnet.caffemodel street/ --labels names.txt --picture over/
     """
-    said = images.given(transform)
-    device = options.cuda_device(gpu) if gpu else "cpu"
     from proto2torch.data import image_paths
-    from proto2torch.precision import choose
     from proto2torch.predict import pictures
     from proto2torch.predict import segment as work
 
-    choose(precision)
     paths, names = image_paths.find(files), _names(labels) or {}
     maps, overlays = _places(output, paths), _places(picture, paths)
-    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
-    state["allow_python_layers"] = allow_python_layers
-    found = images.load(net, weights, said, strict, device=device, **state)
+    found = images.loaded(net, weights, running)
     for one in work.segment(found, paths, blob=blob, own_size=own_size):
         shares = {names.get(label, str(label)): round(share, 6) for label, share in one.shares().items()}
         emit(json.dumps({"image": one.image, "size": list(one.labels.shape), "labels": shares}) + "\n")

@@ -67,10 +67,9 @@ def draw(
     diagram = build(
         read_net(net),
         phase.upper(),
-        level=level or 0,
-        stages=options.stages(stage),
         shapes=shapes,
         registry=options.registry(allow_python_layers),
+        **options.net_state(level, stage),
     )
     for note in diagram.notes:
         say(note)

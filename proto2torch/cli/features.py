@@ -75,16 +75,15 @@ def features(
     said = images.given(transform)
     if not files and said.anything:
         refuse("--shape, --size, --mean, --scale, --raw-scale and --rgb go with --images")
-    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
-    state["allow_python_layers"] = allow_python_layers
-    device = options.cuda_device(gpu) if gpu else "cpu"
+    device = options.device(gpu)
+    state = options.net_state(level, stage, allow_python_layers=allow_python_layers, device=device)
     from proto2torch.precision import choose
 
     choose(precision)
     if files:
-        count = _of_images(net, weights, names, outputs, files, batch_size, said, strict, device=device, **state)
+        count = _of_images(net, weights, names, outputs, files, batch_size, said, strict, **state)
     else:
-        built = options.load_net(net, weights, strict, phase="TEST", device=device, **state)
+        built = options.load_net(net, weights, strict, phase="TEST", **state)
         count = _of_own_data(built, names, outputs, iterations or 50)
     say(f"{', '.join(outputs)}: {count} rows of {', '.join(names)}")
 

@@ -45,6 +45,21 @@ def transform(command: F) -> F:
     return command
 
 
+def running(command: F) -> F:
+    """`transform`, and where and how the net runs; `loaded` takes what they say."""
+    for option in (
+        options.strict,
+        options.python_layers,
+        options.precision,
+        options.layers,
+        options.state,
+        options.gpu,
+        transform,
+    ):
+        command = option(command)
+    return command
+
+
 def given(options_: dict[str, Any], channel_mean: bool = False) -> Given:
     """The options of `transform` out of a command's arguments."""
     from proto2torch.predict import preprocess
@@ -75,3 +90,16 @@ def load(net: str, weights: str, said: Given, strict: bool = False, **state: Any
     found = images.load(net, given=said, **state)
     options.load_weights(found.net, weights, strict)
     return found
+
+
+def loaded(net: str, weights: str, options_: dict[str, Any], channel_mean: bool = False) -> ImageNet:
+    """The net for images as the options of `running` say, out of a command's arguments."""
+    said = given(options_, channel_mean)
+    device = options.device(options_["gpu"])
+    from proto2torch.precision import choose
+
+    choose(options_["precision"])
+    state = options.net_state(
+        options_["level"], options_["stage"], allow_python_layers=options_["allow_python_layers"], device=device
+    )
+    return load(net, weights, said, options_["strict"], **state)

@@ -167,6 +167,16 @@ def stages(text: str) -> tuple[str, ...]:
     return tuple(stage for stage in text.split(",") if stage)
 
 
+def net_state(level: int | None, stage: str, **rest: Any) -> dict[str, Any]:
+    """What the options of `state` say, and `rest`, as the arguments of what reads a net."""
+    return {"level": level or 0, "stages": stages(stage), **rest}
+
+
+def device(gpu: str | None) -> str:
+    """The torch device that `--gpu` says, the CPU without it."""
+    return cuda_device(gpu) if gpu else "cpu"
+
+
 def cuda_device(asked: str) -> str:
     """The torch device of `--gpu`; a DeviceError where it is not there, a usage error where it is no device."""
     if asked != "all" and not all(part.isascii() and part.isdigit() for part in asked.split(",")):

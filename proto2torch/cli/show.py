@@ -57,10 +57,9 @@ def show(
     found = graph(
         read_net(net),
         phase.upper(),
-        level=level or 0,
-        stages=options.stages(stage),
         shapes=shapes,
         registry=options.registry(allow_python_layers),
+        **options.net_state(level, stage),
     )
     for note in found.notes:
         say(note)

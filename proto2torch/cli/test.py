@@ -49,15 +49,14 @@ def test(
       proto2torch test examples/digits/lenet_train_test.prototxt \\
           --weights examples/digits/lenet_iter_500.caffemodel --iterations 6
     """
-    device = options.cuda_device(gpu) if gpu else "cpu"
+    device = options.device(gpu)
     from proto2torch.precision import choose
 
     choose(precision)
     from proto2torch.training.test import run
 
-    state = {"phase": "TEST", "level": level or 0, "stages": options.stages(stage)}
-    state["allow_python_layers"] = allow_python_layers
-    built = options.load_net(net, weights, strict, device=device, **state)
+    state = options.net_state(level, stage, allow_python_layers=allow_python_layers)
+    built = options.load_net(net, weights, strict, phase="TEST", device=device, **state)
     for note in built.notes:
         say(note)
     with progress(iterations, "test") as advance:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -45,14 +45,14 @@ def time(
     Example:
       proto2torch time examples/digits/lenet_train_test.prototxt --iterations 20
     """
-    device = options.cuda_device(gpu) if gpu else "cpu"
+    device = options.device(gpu)
     from proto2torch.measure.timing import lines, measure
     from proto2torch.net import load
     from proto2torch.precision import choose
 
     choose(precision)
-    state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
-    built = load(net, device=device, allow_python_layers=allow_python_layers, **state)
+    state = options.net_state(level, stage, allow_python_layers=allow_python_layers)
+    built = load(net, phase=phase.upper(), device=device, **state)
     for note in built.notes:
         say(note)
     with progress(iterations, "time") as advance:

@@ -55,14 +55,13 @@ def verify(
     Example:
       proto2torch verify deploy.prototxt net.caffemodel --against blobs.npz
     """
-    device = options.cuda_device(gpu) if gpu else "cpu"
+    device = options.device(gpu)
     from proto2torch.measure.compare import verify as compare
     from proto2torch.precision import choose
 
     choose(precision)
-    state: dict[str, Any] = {"phase": phase.upper(), "level": level or 0, "stages": options.stages(stage)}
-    state["allow_python_layers"] = allow_python_layers
-    built = options.load_net(net, weights, strict, device=device, **state)
+    state = options.net_state(level, stage, allow_python_layers=allow_python_layers)
+    built = options.load_net(net, weights, strict, phase=phase.upper(), device=device, **state)
     found = compare(built, against=against, tolerance=tolerance)
     if found.unknown:
         say(f"{against}: no blobs of the net: {', '.join(found.unknown)}")

@@ -63,7 +63,7 @@ def filters(
 
     sheet.check(output)
     wanted = [name for name in names.split(",") if name]
-    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
+    state = options.net_state(level, stage)
     found = panels(read_net(net), read(weights), wanted, rgb=rgb, count=count, **state)
     sheet.save(found, output)
     say(f"{output}: {'; '.join(panel.title for panel in found)}")
@@ -108,14 +108,14 @@ def activations(
       proto2torch view activations deploy.prototxt net.caffemodel cat.jpg --blobs conv1,pool5,fc7 -o cat.png
     """
     said = images.given(transform, channel_mean=True)
-    device = options.cuda_device(gpu) if gpu else "cpu"
+    device = options.device(gpu)
     from proto2torch.view import sheet
     from proto2torch.view.activations import panels
 
     sheet.check(output)
     wanted = [name for name in names.split(",") if name]
-    state: dict[str, Any] = {"level": level or 0, "stages": options.stages(stage)}
-    found = images.load(net, weights, said, strict, device=device, allow_python_layers=allow_python_layers, **state)
+    state = options.net_state(level, stage, allow_python_layers=allow_python_layers)
+    found = images.load(net, weights, said, strict, device=device, **state)
     made = panels(found, image, wanted, count)
     sheet.save(made, output)
     say(f"{output}: {'; '.join(panel.title for panel in made)}")
