@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto2torch.data.resize import Axis, Pixels, blended, resize
+from proto2torch.data.resize import ONE, Axis, Pixels, between, blended, resize
 
 LINEAR, AREA, NEAREST, CUBIC, LANCZOS4 = "LINEAR", "AREA", "NEAREST", "CUBIC", "LANCZOS4"
-_ONE = 2048
 _LEAST = 1e-3  # what OpenCV's area leaves out of a pixel
 
 
@@ -38,7 +37,7 @@ def resized(image: Pixels, height: int, width: int, method: str = LINEAR) -> Pix
         return blended(image, _growing(rows, height), _growing(columns, width))
     taps = {CUBIC: _cubic_taps, LANCZOS4: _lanczos_taps}[method]
     summed = _by_taps(image, taps(rows, height), taps(columns, width)).astype(np.int64)
-    return np.asarray(((summed + (_ONE * _ONE >> 1)) // (_ONE * _ONE)).clip(0, 255), np.uint8)
+    return np.asarray(((summed + (ONE * ONE >> 1)) // (ONE * ONE)).clip(0, 255), np.uint8)
 
 
 Taps = tuple[NDArray[np.int64], NDArray[Any]]
@@ -94,7 +93,7 @@ def _share(start: float, end: float, source: int, scale: float) -> tuple[int, li
 def _taps(source: int, at: NDArray[np.int64], weights: NDArray[np.float32], before: int) -> Taps:
     """Pixels beyond the edge are those at the edge."""
     places = at + np.arange(-before, len(weights) - before)[:, None]
-    return places.clip(0, source - 1), np.rint(weights * np.float32(_ONE)).astype(np.int32)
+    return places.clip(0, source - 1), np.rint(weights * np.float32(ONE)).astype(np.int32)
 
 
 @lru_cache(maxsize=64)
@@ -104,8 +103,7 @@ def _growing(source: int, target: int) -> Axis:
     low = np.floor(place * (1 / (target / source))).astype(np.int64)
     part = ((place + 1) - (low + 1) * (target / source)).astype(np.float32)
     part = np.where((part <= 0) | (low >= source - 1), np.float32(0), part - np.floor(part))
-    weights = [np.rint(w * np.float32(_ONE)).astype(np.int32) for w in (1 - part, part)]
-    return Axis(low.clip(0, source - 1), (low + 1).clip(0, source - 1), *weights)
+    return between(low, part, source)
 
 
 def _placed(weights: Callable[[NDArray[np.float32]], NDArray[np.float32]], before: int) -> Callable[[int, int], Taps]:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels: TypeAlias = NDArray[np.uint8]
-_ONE = 2048
+ONE = 2048
+"""What the weights of an axis are of."""
 
 
 class Axis(NamedTuple):
@@ -63,9 +64,13 @@ def _axis(source: int, target: int) -> Axis:
     at = ((np.arange(target) + 0.5) * (1 / (target / source)) - 0.5).astype(np.float32)
     low = np.floor(at)
     part = at - low
-    index = low.astype(np.int64)
-    weights = [np.rint(w * np.float32(_ONE)).astype(np.int32) for w in (1 - part, part)]
-    return Axis(index.clip(0, source - 1), (index + 1).clip(0, source - 1), *weights)
+    return between(low.astype(np.int64), part, source)
+
+
+def between(low: NDArray[np.int64], part: NDArray[np.float32], source: int) -> Axis:
+    """An axis whose pixels lie behind pixel `low` by a `part` of the way to the next; the source has so many."""
+    weights = [np.rint(w * np.float32(ONE)).astype(np.int32) for w in (1 - part, part)]
+    return Axis(low.clip(0, source - 1), (low + 1).clip(0, source - 1), *weights)
 
 
 @lru_cache(maxsize=64)
@@ -74,6 +79,6 @@ def _across(source: int, target: int) -> Axis:
     axis = _axis(source, target)
     beyond = axis.low == axis.high
     return axis._replace(
-        weight_low=np.where(beyond, _ONE, axis.weight_low).astype(np.int32),
+        weight_low=np.where(beyond, ONE, axis.weight_low).astype(np.int32),
         weight_high=np.where(beyond, 0, axis.weight_high).astype(np.int32),
     )
