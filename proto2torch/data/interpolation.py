@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto2torch.data.resize import ONE, Axis, Pixels, between, blended, resize
+from proto2torch.data.resize import ONE, Axis, Pixels, between, blended, resize, rounded
 
 LINEAR, AREA, NEAREST, CUBIC, LANCZOS4 = "LINEAR", "AREA", "NEAREST", "CUBIC", "LANCZOS4"
 _LEAST = 1e-3  # what OpenCV's area leaves out of a pixel
@@ -31,8 +31,7 @@ def resized(image: Pixels, height: int, width: int, method: str = LINEAR) -> Pix
         picked: Pixels = image[:, _nearest(rows, height)][:, :, _nearest(columns, width)]
         return picked
     if method == AREA and rows >= height and columns >= width:
-        summed = _by_taps(image, _shares(rows, height), _shares(columns, width))
-        return np.asarray(np.rint(summed).clip(0, 255), np.uint8)
+        return rounded(_by_taps(image, _shares(rows, height), _shares(columns, width)))
     if method == AREA:
         return blended(image, _growing(rows, height), _growing(columns, width))
     taps = {CUBIC: _cubic_taps, LANCZOS4: _lanczos_taps}[method]

@@ -19,6 +19,11 @@ ONE = 2048
 """What the weights of an axis are of."""
 
 
+def rounded(values: NDArray[np.float32]) -> Pixels:
+    """To eight bits: the nearest whole number, the even one of two, within 0 to 255."""
+    return np.rint(values).clip(0, 255).astype(np.uint8)
+
+
 class Axis(NamedTuple):
     """For each pixel of the result, two of the source and their weights of 2048, int32."""
 

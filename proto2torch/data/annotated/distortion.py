@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from proto2torch.data.resize import Pixels, rounded
+
 _SHIFT = 12
 _BY_VALUE = np.array([0, *(round((255 << _SHIFT) / v) for v in range(1, 256))], np.int32)
 _BY_RANGE = np.array([0, *(round((180 << _SHIFT) / (6 * v)) for v in range(1, 256))], np.int32)
@@ -39,11 +39,6 @@ def distort(image: Pixels, param: Any, draw: np.random.Generator) -> Pixels:
     if draw.uniform() < param.random_order_prob:
         image = image[draw.permutation(3)]
     return image
-
-
-def rounded(values: NDArray[np.float32]) -> Pixels:
-    """To eight bits: the nearest whole number, the even one of two, within 0 to 255."""
-    return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
 def shifted(image: Pixels, by: float) -> Pixels:

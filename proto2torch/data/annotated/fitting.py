@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from proto2torch.data.annotated.objects import Box, Objects
 from proto2torch.data.interpolation import resized
-
-Pixels = NDArray[np.uint8]
+from proto2torch.data.resize import Pixels, rounded
 
 WARP, SMALL, LARGE = "WARP", "FIT_SMALL_SIZE", "FIT_LARGE_SIZE_AND_PAD"
 _PADDING = {"CONSTANT": "constant", "MIRRORED": "reflect", "REPEAT_NEAREST": "edge"}
@@ -45,7 +44,7 @@ def _padded(image: Pixels, param: Any) -> Pixels:
     mode = _PADDING[name(param, "pad_mode")]
     if mode != "constant":
         return np.pad(image, sides, mode=mode)  # type: ignore[call-overload, no-any-return]
-    values = np.rint(np.array(param.pad_value or [0], np.float32)).clip(0, 255).astype(np.uint8)
+    values = rounded(np.array(param.pad_value or [0], np.float32))
     whole = np.empty((len(image), param.height, param.width), np.uint8)
     whole[:] = values.reshape(-1, 1, 1)
     (top, _), (left, _) = sides[1:]
@@ -96,7 +95,7 @@ def expand(
     top, left = math.floor(draw.uniform(0, height - rows)), math.floor(draw.uniform(0, width - columns))
     canvas = np.zeros((len(image), height, width), np.uint8)
     if mean is not None:
-        canvas[:] = np.rint(mean.mean((1, 2), keepdims=True)).clip(0, 255).astype(np.uint8)
+        canvas[:] = rounded(mean.mean((1, 2), keepdims=True))
     canvas[:, top : top + rows, left : left + columns] = image
     box = np.array([-left / columns, -top / rows, (width - left) / columns, (height - top) / rows], np.float32)
     return canvas, box

@@ -12,7 +12,6 @@ import torch
 from proto2torch.data import workers
 from proto2torch.data.annotated import distortion, fitting, objects, sampling
 from proto2torch.data.annotated.checks import check
-from proto2torch.data.annotated.fitting import Pixels
 from proto2torch.data.annotated.objects import WHOLE, Box, Objects
 from proto2torch.data.crop import Pick
 from proto2torch.data.database import how_decoded, open_database
@@ -20,6 +19,7 @@ from proto2torch.data.datum import Datum, NotADatum
 from proto2torch.data.decode import Undecodable
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, tops
+from proto2torch.data.resize import Pixels
 from proto2torch.data.transform import Transform, read_mean
 from proto2torch.errors import DataError
 from proto2torch.ir.graph import Shape
