@@ -40,8 +40,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +55,7 @@ import bench_weights
 import h5py
 import torch
 import torch.nn.functional as F
+from bench_sides import Check, Found, Side, Taken, taken
 from torch import Tensor, nn
 
 import proto2torch as p2t
@@ -106,10 +106,6 @@ class ByHand(nn.Module):
         x = F.max_pool2d(self.conv1(data), 2)
         x = F.max_pool2d(self.conv2(x), 2)
         return self.ip2(F.relu(self.ip1(x.flatten(1))))
-
-
-Side = Callable[[], object]
-Check = Callable[[], None]
 
 
 class Sides(NamedTuple):
@@ -298,29 +294,23 @@ def _rows(name: str, rounds: int, device: str) -> Iterator[dict[str, object]]:
         yield summary(name, measure(sides, rounds, device), sides)
 
 
-def _plain(found: tuple[Side, Side, Check], against: str) -> Sides:
+def _plain(found: Found, against: str) -> Sides:
     ours, theirs, check = found
     return Sides(ours, theirs, 1, check, against)
-
-
-class Taken(NamedTuple):
-    """Seconds of the clock, and of the processor in all threads."""
-
-    clock: float
-    processor: float
 
 
 def measure(sides: Sides, rounds: int, device: str) -> list[tuple[Taken, Taken]]:
     """What each side takes in each round."""
 
     def timed(side: Side) -> Taken:
+        def calls() -> None:
+            for _ in range(sides.calls):
+                side()
+            if device != "cpu":
+                torch.cuda.synchronize()
+
         gc.collect()  # what the last round left behind is no part of this one
-        start, busy = time.perf_counter(), time.process_time()
-        for _ in range(sides.calls):
-            side()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        return Taken(time.perf_counter() - start, time.process_time() - busy)
+        return taken(calls)
 
     for _ in range(min(sides.calls, 10)):
         sides.ours(), sides.theirs()

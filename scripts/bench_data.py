@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 import lmdb
 import numpy as np
 import torch
+from bench_sides import Side, taken
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -41,8 +41,6 @@ RECORDS, BATCH, SIDE, CROP, MEAN = 512, 64, 256, 227, (104.0, 117.0, 123.0)
 JPEGS, STEPS, STEP = 64, 30, 64
 _CPU = torch.device("cpu")
 _DATUM: Any = type(new("Datum"))
-
-Side = Callable[[], object]
 
 
 class Sides(NamedTuple):
@@ -85,16 +83,16 @@ def line(row: dict[str, Any]) -> str:
 
 def _measured(name: str, sides: Sides, rounds: int) -> dict[str, object]:
     sides.ours(), sides.theirs()
-    taken = []
+    results = []
     for number in range(rounds):
         if number % 2:
-            ours, theirs = _taken(sides.ours), _taken(sides.theirs)
+            ours, theirs = taken(sides.ours), taken(sides.theirs)
         else:
-            theirs, ours = _taken(sides.theirs), _taken(sides.ours)
-        taken.append((ours, theirs, _taken(sides.copy or (lambda: None))))
-    ratios = [ours.clock / theirs.clock for ours, theirs, _ in taken]
-    processor = [ours.processor / theirs.processor for ours, theirs, _ in taken]
-    shares = [copied.processor / ours.processor for ours, _, copied in taken]
+            theirs, ours = taken(sides.theirs), taken(sides.ours)
+        results.append((ours, theirs, taken(sides.copy or (lambda: None))))
+    ratios = [ours.clock / theirs.clock for ours, theirs, _ in results]
+    processor = [ours.processor / theirs.processor for ours, theirs, _ in results]
+    shares = [copied.processor / ours.processor for ours, _, copied in results]
     return {
         "bench": name,
         "against": sides.against,
@@ -105,23 +103,10 @@ def _measured(name: str, sides: Sides, rounds: int) -> dict[str, object]:
         "lowest": round(min(ratios), 4),
         "highest": round(max(ratios), 4),
         "rounds": rounds,
-        "proto2torch_ms": round(statistics.median(ours.clock for ours, _, _ in taken) * 1000, 3),
-        "theirs_ms": round(statistics.median(theirs.clock for _, theirs, _ in taken) * 1000, 3),
+        "proto2torch_ms": round(statistics.median(ours.clock for ours, _, _ in results) * 1000, 3),
+        "theirs_ms": round(statistics.median(theirs.clock for _, theirs, _ in results) * 1000, 3),
         "copy_share": round(statistics.median(shares), 3) if sides.copy else None,
     }
-
-
-class Taken(NamedTuple):
-    """Seconds of the clock, and of the processor in all threads of this process."""
-
-    clock: float
-    processor: float
-
-
-def _taken(side: Side) -> Taken:
-    start, busy = time.perf_counter(), time.process_time()
-    side()
-    return Taken(time.perf_counter() - start, time.process_time() - busy)
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from bench_sides import Found
 from torch import Tensor
 from torchvision import ops
 
@@ -14,10 +14,6 @@ from proto2torch.runtime.detection import decoded, detections
 
 ROOT = Path(__file__).resolve().parents[1]
 MOBILENET = ROOT.parent / "shared/zoo/chuanqi305+MobileNet-SSD/deploy.prototxt"
-
-Side = Callable[[], object]
-Check = Callable[[], None]
-Found = tuple[Side, Side, Check]
 
 PRIORS, CLASSES = 8732, 21  # SSD300 on PASCAL VOC
 THRESHOLD, OVERLAP, TOP, KEEP = 0.01, 0.45, 400, 200

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from bench_sides import Side
 from torch import Tensor, nn
 
 from proto2torch.runtime.lrn import across_channels_lrn
 from proto2torch.solvers.nesterov import Nesterov
 from proto2torch.solvers.sgd import SGD
 
-Side = Callable[[], object]
 Found = tuple[Side, Side, int]
 
 CONVOLUTIONS = [(96, 3, 11, 11), (256, 48, 5, 5), (384, 256, 3, 3), (384, 192, 3, 3), (256, 192, 3, 3)]

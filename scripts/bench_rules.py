@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from bench_sides import Check, Found
 from torch import nn
 from torch.optim import Optimizer
 
 from proto2torch.solvers.rules import RULES
-
-Side = Callable[[], object]
-Check = Callable[[], None]
-Found = tuple[Side, Side, Check]
 
 NEAREST: dict[str, tuple[type[Optimizer], dict[str, Any], dict[str, Any]]] = {
     "SGD": (torch.optim.SGD, {"momentum": 0.9}, {"momentum": 0.9}),

@@ -7,20 +7,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from bench_sides import Side
 from google.protobuf import text_format
 from torch import Tensor, nn
 
 from proto2torch import precision
 from proto2torch.prototxt import schema, text
 from proto2torch.training.snapshot import names
-
-Side = Callable[[], object]
 
 TARGETS = {"step_bf16": 1 / 2.2, "caffenet_bf16": 1 / 1.7, "lrn_last": 0.125, "nesterov": 0.2, "pooling": 1 / 2.8}
 TARGETS |= {"generated": 1.02, "parser": 0.25, "export": 0.25, "snapshot": 1.1, "snapshot_held": 1.0}

@@ -6,12 +6,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from bench_sides import Check, Found
 
 import proto2torch as p2t
 from proto2torch.training import feature_files
@@ -78,7 +78,7 @@ def _drawn(text: str, device: str, seal: bool = False) -> tuple[p2t.net.Net, str
     return net, path
 
 
-def weights(device: str, seal: bool = False) -> tuple[Callable[[], object], Callable[[], object], Callable[[], None]]:
+def weights(device: str, seal: bool = False) -> Found:
     """A 240 MB .caffemodel into a net, and the same bytes copied by numpy from the mapped file into an array each."""
     net, path = _drawn(CAFFENET, device, seal)
     stored = caffemodel.read(path)
@@ -92,7 +92,7 @@ def weights(device: str, seal: bool = False) -> tuple[Callable[[], object], Call
     return lambda: net.load_weights(path), by_numpy, _loaded(net, path)
 
 
-def vgg16(device: str) -> tuple[Callable[[], object], Callable[[], object], Callable[[], None]]:
+def vgg16(device: str) -> Found:
     """A VGG16 .caffemodel into its parameters, and copy_ of tensors in memory into the same parameters."""
     net, path = _drawn(VGG16, device)
     pairs = [(blob.tensor.detach(), blob.tensor.detach().clone()) for blob in net.learned]
@@ -110,7 +110,7 @@ def _offset(stored: object, blob: object) -> int:
     return array.ctypes.data - np.frombuffer(stored.data, np.uint8).ctypes.data
 
 
-def _loaded(net: p2t.net.Net, path: str) -> Callable[[], None]:
+def _loaded(net: p2t.net.Net, path: str) -> Check:
     """Ends the run where a value of the file is not in the net."""
 
     def check() -> None:
@@ -125,7 +125,7 @@ def _loaded(net: p2t.net.Net, path: str) -> Callable[[], None]:
     return check
 
 
-def features(device: str) -> tuple[Callable[[], object], Callable[[], object], Callable[[], None]]:
+def features(device: str) -> Found:
     """The last blob of CaffeNet for four batches of 8, into a .npy, and the plain forward of the same batches."""
     net, _ = _drawn(CAFFENET, device)
     batches = [torch.randn(8, 3, 227, 227, generator=torch.Generator().manual_seed(i)) for i in range(4)]
