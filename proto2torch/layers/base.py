@@ -225,8 +225,11 @@ def arguments(**kwargs: Any) -> str:
 
 
 def unless(default: Any, value: Any) -> Any:
-    """None, which `call` leaves out, where `value` is torch's default."""
-    return None if collapse(value) == default else value
+    """None, which `call` leaves out, where `value` is torch's default, or the float32 nearest to it."""
+    value = collapse(value)
+    if isinstance(value, float) and isinstance(default, float):
+        return None if number(value) == number(default) else value
+    return None if value == default else value
 
 
 def collapse(value: Any) -> Any:

@@ -59,7 +59,7 @@ class BatchNorm(Layer, type="BatchNorm", param="batch_norm_param"):
         x = node.inputs[0].shape
         if self.is_fixed and len(x) <= 5:
             kind = {2: "1d", 3: "1d", 4: "2d", 5: "3d"}[len(x)]
-            eps = unless(1e-5, float(f"{self.p.eps:.6g}"))
+            eps = unless(1e-5, self.p.eps)
             module = call(f"nn.BatchNorm{kind}", x[1], eps=eps, affine=unless(True, affine))
             return Code("{me}({0})", module, statistics=True)
         module = call(

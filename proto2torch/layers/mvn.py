@@ -36,6 +36,6 @@ class MVN(Layer, type="MVN", param="mvn_param"):
         if not self.p.normalize_variance:
             return Code(f"{place} - {place}.mean({axes}, keepdim=True)")
         refuse_gradient_in_place(self, node)
-        eps = unless(1e-9, float(f"{self.p.eps:.6g}"))
+        eps = unless(1e-9, self.p.eps)
         arguments = call("", Raw(place), axes=axes if self.p.across_channels else None, eps=eps)
         return Code(f"mean_variance_normalized{arguments}")

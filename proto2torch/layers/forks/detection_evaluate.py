@@ -41,7 +41,7 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", param="detection_evalua
         p = self.p
         options = arguments(
             background=unless(0, p.background_label_id),
-            overlap=unless(0.5, float(f"{p.overlap_threshold:.6g}")),
+            overlap=unless(0.5, p.overlap_threshold),
             difficult=unless(True, p.evaluate_difficult_gt),
         )
         return Code(f"judged({{0}}, {{1}}, {p.num_classes}{options})")

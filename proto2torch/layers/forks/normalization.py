@@ -90,9 +90,9 @@ class PSPNetBN(Layer, param="bn_param"):
         ]
 
     def code(self, node: Node) -> Code:
-        channels, eps = node.inputs[0].shape[1], unless(1e-5, float(f"{self.p.eps:.6g}"))
+        channels, eps = node.inputs[0].shape[1], unless(1e-5, self.p.eps)
         if self.phase == "TRAIN" and not self.p.frozen:
-            module = call("RunningBN", channels, momentum=unless(0.9, float(f"{self.p.momentum:.6g}")), eps=eps)
+            module = call("RunningBN", channels, momentum=unless(0.9, self.p.momentum), eps=eps)
             return Code("{me}({0})", module, counts=True)
         if self.net_phase == "TEST" and not self.p.frozen and len(node.inputs[0].shape) == 4:
             return Code("{me}({0})", call("nn.BatchNorm2d", channels, eps=eps))
@@ -151,7 +151,7 @@ class SSDNormalize(Layer, param="norm_param"):
             "Normalize",
             [] if self.p.channel_shared else [x[1]],
             across_spatial=unless(False, bool(self.p.across_spatial) and len(x) > 2),
-            eps=unless(1e-10, float(f"{self.p.eps:.6g}")),
+            eps=unless(1e-10, self.p.eps),
         )
         return Code("{me}({0})", module)
 

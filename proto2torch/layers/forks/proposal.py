@@ -78,7 +78,7 @@ class WindowsProposal(RegionProposals, param="proposal_param"):
             least=unless(16, p.min_size),
             before=unless(6000, p.pre_nms_topn),
             after=unless(300, p.post_nms_topn),
-            overlap=unless(0.7, float(f"{p.nms_thresh:.6g}")),
+            overlap=unless(0.7, p.nms_thresh),
             scored=True if self.tops == 2 else None,
         )
         lists = call("", list(p.ratio), list(p.scale))[1:-1]
@@ -131,7 +131,7 @@ class SynopsysProposal(RegionProposals, param="proposal_param"):
             stride=unless(16, p.feat_stride),
             least=unless(16, p.rpn_min_size),
             after=unless(300, p.max_rois),
-            overlap=unless(0.7, float(f"{p.rpn_nms_thresh:.6g}")),
+            overlap=unless(0.7, p.rpn_nms_thresh),
             keep_last=True,
             scored=True if self.tops == 2 else None,
         )

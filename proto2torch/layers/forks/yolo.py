@@ -86,7 +86,7 @@ class RegionLoss(_YoloLoss, type="RegionLoss", param="region_loss_param"):
             noobject_scale=unless(0.5, p.noobject_scale),
             class_scale=unless(1, p.class_scale),
             coord_scale=unless(5, p.coord_scale),
-            threshold=unless(0.2, float(number(p.thresh))),
+            threshold=unless(0.2, p.thresh),
             rescore=unless(True, bool(p.rescore)),
             by_anchor=unless(True, bool(p.bias_match)),
         )
@@ -133,13 +133,13 @@ class Yolov3(_YoloLoss, type="Yolov3", param="yolov3_param"):
             object_scale=unless(1, p.object_scale if p.use_logic_gradient else 1),
             class_scale=unless(1, p.class_scale),
             coord_scale=unless(5, p.coord_scale),
-            threshold=unless(0.2, float(number(p.thresh))),
+            threshold=unless(0.2, p.thresh),
             overlap=unless("MSE", _IOUS[p.iou_loss]),
             normalizer=unless(0.25, p.iou_normalizer),
             similar=unless(0.5, p.iou_thresh),
             most=unless(10, p.max_delta),
             accumulate=unless(True, bool(p.accumulate)),
-            smooth=unless(0.1, float(number(p.label_smooth_eps))),
+            smooth=unless(0.1, p.label_smooth_eps),
             focal=unless(False, bool(p.use_focal_loss)),
             logic=unless(False, bool(p.use_logic_gradient)),
         )
@@ -165,8 +165,8 @@ class _YoloDetections(Layer):
         """The call of a function of runtime/yolo.py."""
         heads = ", ".join(f"{{{i}}}" for i in range(len(node.inputs)))
         thresholds = arguments(
-            threshold=unless(0.01, float(number(self.p.confidence_threshold))),
-            overlap=unless(0.45, float(number(self.p.nms_threshold))),
+            threshold=unless(0.01, self.p.confidence_threshold),
+            overlap=unless(0.45, self.p.nms_threshold),
         )
         return Code(f"{function}([{heads}], {', '.join(map(literal, anchors))}{thresholds})")
 
