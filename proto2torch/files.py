@@ -6,12 +6,12 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from proto2torch.errors import Proto2TorchError, RunError, Where
+from proto2torch.errors import Proto2TorchError, RunError, Where, did_you_mean
 
 _LONGEST_NAME = 200  # bytes of a name that the temporary name keeps; file systems allow 255
 
@@ -69,6 +69,22 @@ def resolve(path: str, beside: str | None) -> str:
         return path
     neighbour = os.path.join(os.path.dirname(beside), path)
     return neighbour if os.path.exists(neighbour) else path
+
+
+def picture_kind(path: str, known: Sequence[str]) -> str:
+    """The kind of picture that the ending of `path` says, of those that are `known`: `png`.
+
+    Raises:
+        Proto2TorchError: it is none of them.
+    """
+    kind = Path(path).suffix.lstrip(".").lower()
+    if kind not in known:
+        raise Proto2TorchError(
+            f"the ending of a picture must be one of {', '.join(known)}. Received: {kind or 'none'}",
+            where=Where(file=path),
+            hint=did_you_mean(kind, known),
+        )
+    return kind
 
 
 def _create_beside(target: Path) -> Path:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 from proto2torch import files
 from proto2torch.curves.log_file import Curves, Points
-from proto2torch.errors import Proto2TorchError, Where, did_you_mean
+from proto2torch.errors import Proto2TorchError
 
 Line = tuple[str, Points, str]
 """Label, points, line style."""
@@ -32,7 +30,7 @@ def draw(logs: Sequence[Curves], path: str) -> None:
         raise Proto2TorchError("plot needs the package matplotlib: pip install 'proto2torch[plot]'") from error
     panels = [(title, lines) for title, lines in _panels(logs) if lines]
     figure = Figure(figsize=(9, 0.6 + 2.9 * len(panels)), layout="constrained")
-    kind = _format(figure, path)
+    kind = files.picture_kind(path, sorted(figure.canvas.get_supported_filetypes()))
     colours = {curves.name: f"C{i}" for i, curves in enumerate(logs)}
     axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
     for axis, (title, lines) in zip(axes, panels, strict=True):
@@ -53,17 +51,6 @@ def _spans(lines: Sequence[Points]) -> bool:
     """Whether values span so much that small ones would lie on the axis."""
     values = [value for points in lines for _, value in points if math.isfinite(value)]
     return bool(values) and min(values) > 0 and max(values) / min(values) > _SPAN
-
-
-def _format(figure: Any, path: str) -> str:
-    kind, known = Path(path).suffix.lstrip(".").lower(), figure.canvas.get_supported_filetypes()
-    if kind not in known:
-        raise Proto2TorchError(
-            f"the ending of a picture must be one of {', '.join(sorted(known))}. Received: {kind or 'none'}",
-            where=Where(file=path),
-            hint=did_you_mean(kind, known),
-        )
-    return kind
 
 
 def _panels(logs: Sequence[Curves]) -> Iterator[tuple[str, list[tuple[str, Line]]]]:

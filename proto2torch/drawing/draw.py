@@ -10,7 +10,7 @@ from proto2torch import files
 from proto2torch.drawing.diagram import Diagram, folded
 from proto2torch.drawing.dot import dot
 from proto2torch.drawing.page import page
-from proto2torch.errors import Proto2TorchError, RunError, Where, did_you_mean
+from proto2torch.errors import Proto2TorchError, RunError
 
 FORMATS = ("svg", "png", "pdf", "dot", "html")
 """The endings of a picture's name."""
@@ -27,13 +27,7 @@ def draw(diagram: Diagram, path: str, *, direction: str = "TB", fold: bool = Fal
         Proto2TorchError: an ending that is not known, or graphviz's `dot` is not installed.
         RunError: the file cannot be written, or graphviz fails.
     """
-    kind = Path(path).suffix.lstrip(".").lower()
-    if kind not in FORMATS:
-        raise Proto2TorchError(
-            f"the ending of a picture must be one of {', '.join(FORMATS)}. Received: {kind or 'none'}",
-            where=Where(file=path),
-            hint=did_you_mean(kind, FORMATS),
-        )
+    kind = files.picture_kind(path, FORMATS)
     said = ""
     with files.atomic(path) as temporary:
         if kind == "html":

@@ -142,11 +142,7 @@ def check(path: str) -> str:
     """
     with _needed():
         from matplotlib.backend_bases import FigureCanvasBase
-    kind, known = Path(path).suffix.lstrip(".").lower(), FigureCanvasBase.get_supported_filetypes()
-    if kind not in known:
-        text = f"the ending of a picture must be one of {', '.join(sorted(known))}. Received: {kind or 'none'}"
-        raise Proto2TorchError(text, where=Where(file=path), hint=did_you_mean(kind, known))
-    return kind
+    return files.picture_kind(path, sorted(FigureCanvasBase.get_supported_filetypes()))
 
 
 def draw(points: Array, features: Features, path: str) -> None:
