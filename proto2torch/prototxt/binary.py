@@ -33,20 +33,41 @@ def net(data: bytes, path: str | None = None) -> Document:
     Raises:
         PrototxtError: the bytes are no net. UnsupportedError: they have fields that Caffe's own nets do not have.
     """
+    return understood(parsed(data, path))
+
+
+def parsed(data: bytes, path: str | None = None) -> Document:
+    """The message of a binary file by the schema's own numbers, which `understood` takes for those of its fork.
+
+    Raises:
+        PrototxtError: the bytes are no net.
+    """
     where = Where(file=path)
     if data.startswith(_HDF5):
         raise PrototxtError("this is an HDF5 file, which holds weights and no net", where=where)
     if len(data) > LARGEST:
         raise PrototxtError(f"a binary net has {LARGEST} bytes at most. Received: {len(data)} bytes", where=where)
-    parsed = _parse(data[:-SEALED] if data[-SEALED:].startswith(SEAL) else data, where)
-    meant = binary_forks.understood(parsed, where)
+    message = _parse(data[:-SEALED] if data[-SEALED:].startswith(SEAL) else data, where)
+    return Document(message, source=Source("", path))
+
+
+def understood(document: Document) -> Document:
+    """What was `parsed`, as the fork means it that wrote it.
+
+    Its layers are copied on the way, blobs and all: those that are not wanted are best left out before.
+
+    Raises:
+        UnsupportedError: it has fields that Caffe's own nets do not have, and that are not those of one fork.
+    """
+    given = document.message
+    meant = binary_forks.understood(given, Where(file=document.path))
     if meant is None:
-        raise_problems(list(_strange(parsed, path)))
-    elif meant is not parsed:
-        for old, new in zip(_layers(parsed), _layers(meant), strict=True):
-            new.blobs.extend(old.blobs)
-        parsed = meant
-    return Document(parsed, source=Source("", path))
+        raise_problems(list(_strange(given, document.path)))
+    if meant is None or meant is given:
+        return document
+    for old, new in zip(_layers(given), _layers(meant), strict=True):
+        new.blobs.extend(old.blobs)
+    return Document(meant, source=document.source)
 
 
 def without_weights(document: Document) -> Document:

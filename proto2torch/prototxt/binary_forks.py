@@ -18,8 +18,7 @@ def understood(net: Any, where: Where) -> Any | None:
     Raises:
         UnsupportedError: the bytes fit several forks, and do not mean the same in each; or not the one named.
     """
-    bare = type(net)()
-    bare.CopyFrom(net)
+    bare = _copy(net)
     for layer in (*bare.layer, *bare.layers):
         layer.ClearField("blobs")
     if not discards(_copy(bare)) and not forks.refused(bare, lambda _: where):

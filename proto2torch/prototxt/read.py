@@ -32,7 +32,7 @@ def read_net(path: str | None = None, *, text: str | None = None, weights: bool 
         return upgrade.net(prototxt.decode(data, "NetParameter", path))
     del data
     small = document if weights else binary.without_weights(document)
-    net = upgrade.net(small)
+    net = upgrade.net(binary.understood(small))
     if small is document:
         return net
     return replace(net, notes=(f"{path}: the weights in this binary net are left out", *net.notes))
@@ -50,7 +50,7 @@ def read_solver(path: str) -> Document:
 def _binary(data: bytes, path: str) -> Document | None:
     """The binary net; None for a text with stray control characters, whose own error says more."""
     try:
-        return binary.net(data, path)
+        return binary.parsed(data, path)
     except PrototxtError:
         if data.startswith(_UTF16) or (b"\0" not in data and _is_utf8(data)):
             return None
