@@ -1,61 +1,49 @@
-"""Nets as their authors published them, with weights and inputs drawn by recipe.py: every blob and every output.
-
-The prototxts are other people's and not copied here: they are read from `../shared/zoo`, and where that folder is
-absent these tests say so.
-"""
+"""Nets as their authors published them: every blob and every output is Caffe's; folded, flat and built they compute the
+same bits; and what is exported gives the same where proto2torch cannot be imported."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import proto2torch as p2t
-from proto2torch.layers import REGISTRY
-from proto2torch.prototxt.read import read_net
+from proto2torch.codegen.source import Source
+from proto2torch.exporting import runner, self_check
+from proto2torch.exporting.job import Job
+from proto2torch.net import Net
 
-DATA = Path(__file__).parent / "data"
-ZOO = Path(__file__).resolve().parents[3] / "shared" / "zoo"
-CASES = sorted((DATA / "zoo").glob("*.npz"))
+from .folding import check_one_computation
+from .zoo import CASES, DATA, ZOO, check_outputs, draw_inputs, draw_weights, name_of, present, prototxt_of
 
-
-def prototxt_of(case: Path) -> Path:
-    return ZOO / case.name.removesuffix(".npz").replace("__", "/")
-
-
-def recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe", DATA / "recipe.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pytestmark = present
+PUBLISHED = sorted((DATA / "published").glob("*.npz"))
+Case = dict[str, np.ndarray]
 
 
-def drawn(net: Any) -> dict[str, list[np.ndarray]]:
-    types = {layer.name: layer.type for layer in net.layers}
-    draw = recipe().weight
-    return {
-        name: [draw(name, types[name], i, blob.shape) for i, blob in enumerate(blobs)]
-        for name, blobs in net.params.items()
-    }
+@pytest.fixture(scope="module", params=CASES, ids=name_of)
+def published(request: pytest.FixtureRequest) -> tuple[Path, Net, Case]:
+    """A net with its weights drawn, and what Caffe computed."""
+    path = prototxt_of(request.param)
+    if not path.is_file():
+        pytest.skip(f"{path.relative_to(ZOO)} is not among the published prototxts in ../shared/zoo")
+    with np.load(request.param) as stored:
+        case = dict(stored)
+    net = p2t.load(str(path))
+    draw_weights(net)
+    return path, net, case
 
 
-def relative(ours: np.ndarray, caffe: np.ndarray) -> float:
-    if ours.shape != caffe.shape:
-        return float("inf")
-    return float(np.linalg.norm(ours - caffe) / max(np.linalg.norm(caffe), 1e-12))
-
-
-def check(net: Any, case: dict[str, np.ndarray]) -> None:
+def check(net: Net, case: Case) -> None:
     """Every output against Caffe's, and the shape, mean and standard deviation of every blob on the way."""
     digest = json.loads(str(case["digest"]))
-    inputs = {name: recipe().blob(name, shape) for name, shape in net.inputs.items()}
+    inputs = draw_inputs(net, net.inputs)
     with torch.inference_mode():
         outputs = {k: v.numpy() for k, v in net(**inputs).items()}
         blobs = {k: v.numpy() for k, v in net.features(*digest, **inputs).items()}
@@ -64,39 +52,57 @@ def check(net: Any, case: dict[str, np.ndarray]) -> None:
         assert list(blob.shape) == shape, name
         size = max(abs(mean), std, 1e-12)
         assert abs(blob.mean() - mean) <= 1e-3 * size and abs(blob.std() - std) <= 1e-3 * size, name
-    expected = {k[4:]: v for k, v in case.items() if k.startswith("out_")}
-    parts = {k[5:]: v for k, v in case.items() if k.startswith("part_")}
-    assert set(expected) | set(parts) == set(net.outputs)
-    for name, values in expected.items():
-        assert relative(outputs[name], values) <= 1e-4, name
-    for name, values in parts.items():
-        flat = outputs[name].ravel()
-        assert relative(flat[:: max(1, flat.size // 50000)], values) <= 1e-4, name
+    check_outputs(outputs, case)
 
 
-@pytest.mark.skipif(not ZOO.is_dir(), reason="../shared/zoo, with the published prototxts, is absent")
-@pytest.mark.parametrize("path", CASES, ids=lambda p: p.name.removesuffix(".prototxt.npz"))
-def test_net(path: Path) -> None:
-    with np.load(path) as stored:
-        case = dict(stored)
-    prototxt = str(prototxt_of(path))
-    if not prototxt_of(path).is_file():
-        pytest.skip(f"{prototxt_of(path).relative_to(ZOO)} is not among the published prototxts in ../shared/zoo")
-    missing = {layer.type for layer in read_net(prototxt).layers} - set(REGISTRY)
-    if missing:
-        with pytest.raises(p2t.Proto2TorchError, match="is not supported"):
-            p2t.load(prototxt)
-        return
-    net = p2t.load(prototxt)
-    net.load_weights(drawn(net))
+def test_every_blob_and_output(published: tuple[Path, Net, Case]) -> None:
+    _, net, case = published
     check(net, case)
 
 
-PUBLISHED = sorted((DATA / "published").glob("*.npz"))
+def test_one_computation(published: tuple[Path, Net, Case]) -> None:
+    check_one_computation(published[1])
 
 
-@pytest.mark.skipif(not ZOO.is_dir(), reason="../shared/zoo, with the published weights, is absent")
-@pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: p.name.removesuffix(".prototxt.npz"))
+WORKER = """
+import runpy, sys
+
+main = runpy.run_path(sys.argv[1])["main"]
+for line in sys.stdin:
+    main(*line.rstrip("\\n").split("\\t"))
+    print("done", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Callable[[str, Source, str], None]]:
+    """One process for all nets, in which proto2torch cannot be imported: it runs what the self-check's own runs."""
+    command = [sys.executable, "-P", "-c", WORKER, runner.__file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+
+        def run(folder: str, source: Source, phase: str) -> None:
+            print(
+                folder, source.class_name, phase, torch.get_num_threads(), 1, sep="\t", file=process.stdin, flush=True
+            )
+            assert process.stdout is not None and process.stdout.readline() == "done\n"
+
+        yield run
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+def test_the_exported_file_alone(
+    published: tuple[Path, Net, Case], alone: Callable[[str, Source, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, net, case = published
+    source = Job(str(path)).source()
+    monkeypatch.setattr(self_check, "_run", alone)
+    found = self_check.run_alone(net, source, draw_inputs(net, source.inputs))
+    check_outputs({name: tensor.numpy() for name, tensor in found.items()}, case)
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=name_of)
 def test_net_with_its_published_weights(path: Path) -> None:
     with np.load(path) as stored:
         case = dict(stored)
