@@ -49,12 +49,13 @@ def panels(
     names = list(layers) or [name for name in (first or next(iter(having), None),) if name]
     if not names:
         raise NetError(f"the net has no layer with filters: {', '.join(TYPES)}", where=Where(file=definition.path))
-    shapes = _bottoms(definition, level, stages)
+    wanted = [_layer(name, having, definition) for name in names]
+    dense = any(layer.type == "InnerProduct" for layer in wanted)  # whose planes only the net's shapes tell
+    shapes = _bottoms(definition, level, stages) if dense else {}
     made = []
-    for name in names:
-        layer = _layer(name, having, definition)
-        array = _weight(layer, weights, shapes.get(name))
-        made.append(_panel(layer, array, name == first, rgb, count))
+    for layer in wanted:
+        array = _weight(layer, weights, shapes.get(layer.name))
+        made.append(_panel(layer, array, layer.name == first, rgb, count))
     return made
 
 
