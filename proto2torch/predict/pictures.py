@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ _MOST_LABELS = 256
 _BEHIND = 0.5  # of the image, where labels lie over it
 
 
+@cache
 def palette() -> NDArray[np.uint8]:
     """(256, 3): PASCAL VOC's colours, red first; a label's bits, lowest first, set the colours' bits, highest first."""
     colours = np.zeros((_MOST_LABELS, 3), np.uint8)
