@@ -29,7 +29,11 @@ _IMPORTS = (
     (re.compile(r"\btorch\."), "import torch\n"),
     (re.compile(r"\bF\."), "import torch.nn.functional as F\n"),
 )
-_VISION = re.compile(r"\bops\.")
+_FROM_IMPORTS = (
+    (re.compile(r"\bnn\."), "from torch import nn\n"),
+    (re.compile(r"\bops\."), "from torchvision import ops\n"),
+)
+"""Import lines by what needs them, before and behind those of a user's own layers."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,8 @@ def _file(plan: Plan, folded: Folded, main: str) -> str:
     code = _STRING.sub("", _DOCSTRINGS.sub("", classes))
     carried = [piece.text for piece in closure(called(code))]
     code = "\n".join([*carried, code])
-    head = "".join(line for pattern, line in _IMPORTS if pattern.search(code))
-    head += "".join(f"{line}\n" for line in (*plan.imports, "from torch import nn"))
-    head += "from torchvision import ops\n" if _VISION.search(code) else ""
+    ahead, behind = ([line for pattern, line in table if pattern.search(code)] for table in (_IMPORTS, _FROM_IMPORTS))
+    head = "".join([*ahead, *(f"{line}\n" for line in plan.imports), *behind])
     return "\n\n\n".join([head.rstrip("\n"), *carried, classes])
 
 
