@@ -37,8 +37,11 @@ class _Variable:
     start: int
     end: int
     argument: bool = False
-    owned: bool = False
-    """Whether an argument's name holds what was made of it, which nobody else holds."""
+
+    @property
+    def owned(self) -> bool:
+        """Whether an argument's name holds what was made of it, which nobody else holds."""
+        return self.argument and len(self.values) > 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def assign(
         renewed = _renewed(statement, of, lines, by_blob)
         if renewed is not None:
             renewed.values.append(statement.targets[0])
-            renewed.start, renewed.end, renewed.owned = at, max(lines.get(statement.targets[0], [at])), True
+            renewed.start, renewed.end = at, max(lines.get(statement.targets[0], [at]))
             of[statement.targets[0]] = renewed
             continue
         heir = _heir(statement, at, lines, of, in_block)
