@@ -20,7 +20,7 @@ _ENDINGS = (".caffemodel", ".h5", ".safetensors")
 @click.argument("weights", type=options.FILE)
 @click.argument("net", type=options.FILE)
 @click.option("-o", "--output", metavar="FILE", type=options.FILE, required=True, help="A .caffemodel, or its .h5.")
-@click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
+@options.phase("TEST")
 @options.shapes
 @options.state
 @options.layers

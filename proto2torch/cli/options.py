@@ -162,6 +162,12 @@ def precision(command: F) -> F:
     )(command)
 
 
+def phase(default: str) -> Callable[[F], F]:
+    """`--phase TRAIN|TEST`."""
+    kinds = click.Choice(["TRAIN", "TEST"], case_sensitive=False)
+    return click.option("--phase", type=kinds, default=default, show_default=True)
+
+
 def stages(text: str) -> tuple[str, ...]:
     """`a,b` as the stages of a net's state."""
     return tuple(stage for stage in text.split(",") if stage)

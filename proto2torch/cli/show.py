@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Layers, shapes, parameters, multiply-adds and memory of a net.")
 @click.argument("net", type=options.FILE)
-@click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
+@options.phase("TEST")
 @options.shapes
 @options.state
 @options.memory_format

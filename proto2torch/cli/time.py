@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Time forward and backward of a net, layer by layer.")
 @click.argument("net", type=options.FILE)
 @click.option("--iterations", type=click.IntRange(min=1), default=50, show_default=True, help="How often each runs.")
-@click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
+@options.phase("TRAIN")
 @options.gpu
 @options.state
 @options.memory_format

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--against", required=True, metavar="FILE", type=options.FILE, help="Arrays by blob name: .npz, .h5; inputs too."
 )
 @click.option("--tolerance", type=float, default=1e-4, show_default=True, help="Of |ours - stored| / |stored|.")
-@click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
+@options.phase("TEST")
 @click.option("--all", "show_all", is_flag=True, help="Print every blob.")
 @options.gpu
 @options.state
