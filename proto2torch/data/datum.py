@@ -69,7 +69,7 @@ def parse(record: memoryview) -> Datum:
     Raises:
         NotADatum: the bytes are not a message, or a field has another type.
     """
-    numbers = [0] * 8
+    numbers, encoded = [0] * _ENCODED, False
     data: memoryview = record[:0]
     floats = []
     start, at, end = 0, 0, len(record)
@@ -84,16 +84,18 @@ def parse(record: memoryview) -> Datum:
             elif field.number == _FLOATS:
                 values, at = wire.numbers(record, field, "<f4", end, "float_data")
                 floats.append(values)
-            elif field.number <= _ENCODED:
-                numbers[field.number] = field.signed("a number")
+            elif field.number == _ENCODED:
+                encoded = field.signed("a number") != 0
+            elif field.number < _ENCODED:
+                numbers[field.number] = field.signed32("a number")
     except wire.Malformed as error:
         raise NotADatum(str(error)) from error
     return Datum(
-        channels=_int32(numbers[_CHANNELS]),
-        height=_int32(numbers[_HEIGHT]),
-        width=_int32(numbers[_WIDTH]),
-        label=_int32(numbers[_LABEL]),
-        encoded=numbers[_ENCODED] != 0,
+        channels=numbers[_CHANNELS],
+        height=numbers[_HEIGHT],
+        width=numbers[_WIDTH],
+        label=numbers[_LABEL],
+        encoded=encoded,
         data=data,
         floats=np.concatenate(floats) if floats else None,
         start=start,
@@ -163,7 +165,3 @@ def write_encoded(encoded: bytes, label: int) -> bytes:
 
 def _data(contents: bytes) -> bytes:
     return wire.tag(_DATA, wire.BYTES) + wire.encode(len(contents)) + contents
-
-
-def _int32(number: int) -> int:
-    return (number + (1 << 31)) % (1 << 32) - (1 << 31)
