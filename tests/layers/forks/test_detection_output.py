@@ -12,6 +12,7 @@ import torch
 import proto2torch as p2t
 from proto2torch.errors import NetError, Proto2TorchError
 
+from ..nets import Case
 from .boxes import decode, drawn, overlap
 
 CLASSES, PRIORS = 4, 30
@@ -19,15 +20,7 @@ CLASSES, PRIORS = 4, 30
 
 def text(fields: str, locations: int = 1, images: int = 2, priors: int = PRIORS) -> str:
     shapes = [(images, 4 * priors * locations), (images, priors * CLASSES), (1, 2, 4 * priors)]
-    inputs = "".join(
-        f'layer {{ name: "b{i}" type: "Input" top: "b{i}" input_param {{ shape {{ '
-        f"{' '.join(f'dim: {d}' for d in shape)} }} }} }}\n"
-        for i, shape in enumerate(shapes)
-    )
-    return inputs + (
-        'layer { name: "out" type: "DetectionOutput" bottom: "b0" bottom: "b1" bottom: "b2" top: "out" '
-        f"detection_output_param {{ num_classes: {CLASSES} {fields} }} }}"
-    )
+    return Case("DetectionOutput", f"detection_output_param {{ num_classes: {CLASSES} {fields} }}", tuple(shapes)).text
 
 
 def bottoms(seed: int, locations: int = 1, images: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,7 +39,7 @@ def run(fields: str, codes: np.ndarray, scores: np.ndarray, priors: np.ndarray) 
         b0=torch.from_numpy(codes.reshape(images, -1)),
         b1=torch.from_numpy(scores.reshape(images, -1)),
         b2=torch.from_numpy(priors.reshape(1, 2, -1)),
-    )["out"]
+    )["t0"]
     assert out.shape[:2] == (1, 1)
     return np.asarray(out[0, 0])
 
@@ -153,7 +146,7 @@ def test_inverted_boxes_are_kept_as_they_are() -> None:
 
 def test_no_priors_are_no_detections() -> None:
     net = p2t.load(text=text("", images=1, priors=1))
-    out = net(b0=torch.zeros(1, 0), b1=torch.zeros(1, 0), b2=torch.zeros(1, 2, 0))["out"]
+    out = net(b0=torch.zeros(1, 0), b1=torch.zeros(1, 0), b2=torch.zeros(1, 2, 0))["t0"]
     assert out.tolist() == [[[[0.0, *[-1.0] * 6]]]]
 
 

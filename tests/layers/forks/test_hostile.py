@@ -9,18 +9,13 @@ import torch
 import proto2torch as p2t
 from proto2torch.errors import DataError, NetError, UnsupportedError
 
+from ..nets import Case
+
 NAN, INF = float("nan"), float("inf")
 
 
 def net(kind: str, fields: str, *shapes: tuple[int, ...], tops: int = 1, phase: str = "TRAIN") -> p2t.net.Net:
-    lines = []
-    for i, shape in enumerate(shapes):
-        dims = " ".join(f"dim: {d}" for d in shape)
-        lines.append(f'layer {{ name: "b{i}" type: "Input" top: "b{i}" input_param {{ shape {{ {dims} }} }} }}')
-    names = [f'bottom: "b{i}"' for i in range(len(shapes))] + [f'top: "t{i}"' for i in range(tops)]
-    return p2t.load(
-        text="\n".join([*lines, f'layer {{ name: "l" type: "{kind}" {" ".join(names)} {fields} }}']), phase=phase
-    )
+    return Case(kind, fields, shapes, tops=tops, phase=phase).net()
 
 
 POOL = "roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 1 }"
@@ -208,7 +203,7 @@ def test_what_is_refused(
     kind: str, fields: str, shapes: list[tuple[int, ...]], error: type[Exception] | None, message: str
 ) -> None:
     if error is None:
-        assert net(kind, fields, *shapes).params["l"][0].shape == (1, 3, 1, 1)
+        assert net(kind, fields, *shapes).params["layer"][0].shape == (1, 3, 1, 1)
         return
     with pytest.raises(error) as raised:
         net(kind, fields, *shapes)
