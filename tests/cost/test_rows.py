@@ -135,3 +135,23 @@ def test_copies_are_no_layers() -> None:
     )
     found = rows(graph(read_net(text=text)))
     assert [(row.name, row.bottoms) for row in found] == [("in", ()), ("p", ("x",)), ("s", ("x", "p"))]
+
+
+def test_a_kernel_for_each_channel() -> None:
+    found = of_text(
+        'layer { name: "dw" type: "ConvolutionDepthwise" bottom: "x" top: "y" convolution_param {'
+        " kernel_size: 3 stride: 2 pad: 1 } }",
+        shape="2,4,9,8",
+    )
+    # (9 + 2 - 3) / 2 + 1 by (8 + 2 - 3) / 2 + 1 places of 4 channels, each of one filter of 3 x 3
+    assert found["dw"] == (4 * 9 + 4, 2 * 4 * 5 * 4 * 9, 2 * 4 * 5 * 4 * 4)
+
+
+def test_scores_with_a_margin() -> None:
+    found = of_text(
+        'layer { name: "l" type: "Input" top: "l" input_param { shape { dim: 2 } } }',
+        'layer { name: "m" type: "MarginInnerProduct" bottom: "x" bottom: "l" top: "y" top: "lambda"'
+        " margin_inner_product_param { num_output: 7 } }",
+        shape="2,5",
+    )
+    assert found["m"][:2] == (7 * 5, 2 * 7 * 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from proto2torch.ir.graph import Blob, Node, Shape
 from proto2torch.layers.base import Code, call, unless
 from proto2torch.layers.convolution import Convolution, Kernel, Sliding
@@ -55,6 +57,10 @@ class ChannelwiseConvolution(Sliding, param="convolution_param"):
     def blobs(self, *x: Shape) -> list[Blob]:
         weight = Blob("weight", (x[0][1], 1, *self.kernel(x[0]).size), self.p.weight_filler)
         return [weight, Blob("bias", (x[0][1],), self.p.bias_filler)][: 1 + self.p.bias_term]
+
+    def multiply_adds(self, *x: Shape) -> int:
+        """Every value of the top sums a kernel of products."""
+        return prod(self.shapes(*x)[0]) * prod(self.kernel(x[0]).size)
 
     def code(self, node: Node) -> Code:
         x = node.inputs[0].shape

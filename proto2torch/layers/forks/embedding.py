@@ -128,6 +128,10 @@ class MarginInnerProduct(_Labelled, type="MarginInnerProduct", param="margin_inn
     def blobs(self, *x: Shape) -> list[Blob]:
         return [Blob("weight", (self.p.num_output, self.width(x[0])), self.p.weight_filler)]
 
+    def multiply_adds(self, *x: Shape) -> int:
+        """Every score sums K products."""
+        return prod(self.shapes(*x)[0]) * self.width(x[0])
+
     def code(self, node: Node) -> Code:
         p, x = self.p, node.inputs[0].shape
         axis = self.axis(p.axis, x)
