@@ -81,6 +81,6 @@ def _only_planes(found: ImageNet) -> str:
     planes = [v.blob for v in found.net.graph.outputs if len(v.shape) == 4 and max(v.shape[2:]) > 1]
     if len(planes) != 1:
         outputs = ", ".join(f"{v.blob} {v.shape}" for v in found.net.graph.outputs)
-        hint = "give one with --output" if len(planes) > 1 else None
+        hint = "give one with --blob" if len(planes) > 1 else None
         raise NetError(f"expected one output of (N, channels, height, width). Received: {outputs}", hint=hint)
     return planes[0]
