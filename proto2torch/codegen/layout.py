@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 WIDTH = 88
 _OPEN, _CLOSE = "([{", ")]}"
@@ -16,8 +17,8 @@ def statement(text: str, indent: int) -> list[str]:
     if indent + len(text) <= WIDTH:
         return [pad + text]
     pair = _last_bracket(text)
-    if pair is None:
-        return [pad + text]
+    if pair is None or indent + pair[0] + 1 > WIDTH:
+        return _in_parentheses(text, indent)
     quotient = _QUOTIENT.fullmatch(text)
     if quotient and indent + 4 + len(quotient[2]) <= WIDTH:
         target, *parts = quotient.groups()
@@ -42,6 +43,38 @@ def _is_display(head: str) -> bool:
     if head[-1] == "(":
         return head.endswith(" in (")
     return not re.search(r"[\w)\]]$", head[:-1])
+
+
+def _in_parentheses(text: str, indent: int) -> list[str]:
+    """A statement whose first line would be too long for all that: its value in parentheses, each term of a sum on a
+    line of its own where they do not fit on one; of several targets, those."""
+    pad, begin = " " * indent, _assigned(text) or ("return " if text.startswith("return ") else "")
+    if not begin:
+        return [pad + text]
+    value, inner = text[len(begin) :], indent + 4
+    targets = begin.removesuffix(" = ").split(", ")
+    if len(targets) > 1:
+        return [f"{pad}(", *(f"{pad}    {target}," for target in targets), *statement(f") = {value}", indent)]
+    terms = [value] if inner + len(value) <= WIDTH else _terms(value)
+    return [f"{pad}{begin}(", *(line for term in terms for line in statement(term, inner)), f"{pad})"]
+
+
+def _assigned(text: str) -> str:
+    """`x = ` of an assignment, and nothing of another statement."""
+    target, equals, _ = text.partition(" = ")
+    return target + equals if equals and not any(bracket in target for bracket in _OPEN) else ""
+
+
+def _terms(text: str) -> list[str]:
+    """A sum, or a chain of products, as its terms, an operator at the head of each but the first."""
+    ends = _pairs(text)
+    for operators in ((" + ", " - "), (" * ", " / ")):
+        places = [at for at, _ in _code(text) if text[at : at + 3] in operators]
+        places = [at for at in places if not any(start < at < end for start, end in ends)]
+        if places:
+            cuts = [0, *(at + 1 for at in places), len(text)]
+            return [text[start:end].strip() for start, end in pairwise(cuts)]
+    return [text]
 
 
 def _last_bracket(text: str) -> tuple[int, int] | None:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proto2torch.codegen.export import export
 from proto2torch.codegen.layout import split_arguments, statement
+from proto2torch.prototxt.read import read_net
 
 
 def test_a_line_that_fits_stays() -> None:
@@ -71,3 +73,31 @@ def test_breaking_keeps_the_tokens(names: list[str]) -> None:
     text = f"y = f({', '.join(names)})"
     joined = "".join(part.strip() for part in statement(text, 8))
     assert joined.replace(",)", ")").replace(", ", ",") == text.replace(", ", ",")
+
+
+CONV = "convolution_param { num_output: 4 kernel_size: 3 pad: 1 }"
+
+
+def long_named(length: int) -> str:
+    """A net whose layers have names of this length: calls, joins, sums, products and two values of one line."""
+    a, b, c, d, e = (f"{letter}_{'abcdefghij' * 8}"[:length] for letter in "vwxyz")
+    return f"""
+    layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 1 dim: 4 dim: 8 dim: 8 }} }} }}
+    layer {{ name: "{a}" type: "Convolution" bottom: "data" top: "{a}" {CONV} }}
+    layer {{ name: "{b}" type: "Convolution" bottom: "{a}" top: "{b}" {CONV} }}
+    layer {{ name: "slice" type: "Slice" bottom: "{b}" top: "{c}" top: "{d}" slice_param {{ axis: 1 }} }}
+    layer {{ name: "sum" type: "Eltwise" bottom: "{c}" bottom: "{d}" bottom: "{c}" top: "{e}"
+      eltwise_param {{ coeff: 1 coeff: -2.5 coeff: 0.125 }} }}
+    layer {{ name: "product" type: "Eltwise" bottom: "{d}" bottom: "{e}" top: "{e}2" eltwise_param {{ operation: PROD }} }}
+    layer {{ name: "concat" type: "Concat" bottom: "{c}" bottom: "{e}2" bottom: "{d}" top: "cat" }}
+    layer {{ name: "pool" type: "Pooling" bottom: "cat" top: "{d}p" pooling_param {{ kernel_size: 3 stride: 2 }} }}
+    layer {{ name: "{d}ip" type: "InnerProduct" bottom: "{d}p" top: "{d}ip" inner_product_param {{ num_output: 5 }} }}
+    layer {{ name: "prob" type: "Softmax" bottom: "{d}ip" top: "prob" }}
+    """
+
+
+@pytest.mark.parametrize("length", [20, 30, 36, 44, 52, 60, 64, 75])
+def test_names_of_any_length_are_laid_out_as_the_formatter_does(length: int) -> None:
+    text = export(read_net(text=long_named(length)), lambda layer, phase: []).text
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--quiet", "--stdin-filename", "model.py", "-"]
+    assert subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout == text
