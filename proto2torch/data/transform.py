@@ -90,7 +90,11 @@ class Transform:
         """The same for picks that have been made."""
         batch = self._batches.take((len(images), *self.shape(images[0].shape)))
         pieces = workers.split(len(images), batch.nbytes)
-        workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
+        if crop.alike(images):
+            pixels = self._bytes.take(batch.shape)
+            workers.run(lambda some: self._write_alike(images[some], picks[some], pixels[some], batch[some]), pieces)
+        else:
+            workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
         return torch.from_numpy(batch)
 
     def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
@@ -98,12 +102,12 @@ class Transform:
         picks = self.picks(images, first)
         pixels = self._pixels((len(images), *self.shape(images[0].shape)), device)
         batch = pixels.numpy()
-
-        def move(some: slice) -> None:
-            for image, pick, target in zip(images[some], picks[some], batch[some], strict=True):
+        if crop.alike(images):
+            pieces = workers.split(len(images), batch.nbytes)
+            workers.run(lambda some: crop.gather(images[some], picks[some], batch[some]), pieces)
+        else:
+            for image, pick, target in zip(images, picks, batch, strict=True):
                 crop.move(image, pick, target)
-
-        workers.run(move, workers.split(len(images), batch.nbytes))
         return Gathered(pixels, picks)
 
     def stream(self, images: Decoded, first: int) -> torch.Tensor:
@@ -166,22 +170,39 @@ class Transform:
             out = batch[some]
             for image, pick, target in zip(images[some], picks[some], out, strict=True):
                 crop.convert(image, pick, target)
-            self._arithmetic(picks[some], out)
+            self._arithmetic(picks[some], out, out)
 
-    def _arithmetic(self, picks: Sequence[Pick], batch: NDArray[np.float32]) -> None:
-        """Subtract the mean from some images, and scale them."""
-        if self._mean is not None and self._turned is not None and self._p.mean_file:
-            for pick, image in zip(picks, batch, strict=True):
-                rows, columns = image.shape[1:]
-                if pick.mirrored:
-                    there = pick._replace(left=self._turned.shape[2] - pick.left - columns)
-                    image -= crop.part(self._turned, there, rows, columns)
-                else:
-                    image -= crop.part(self._mean, pick, rows, columns)
-        elif self._mean is not None:
-            batch -= self._mean
-        if self._p.scale != 1:
-            batch *= np.float32(self._p.scale)
+    def _write_alike(
+        self, images: Sequence[Image], picks: Sequence[Pick], pixels: NDArray[np.uint8], batch: NDArray[np.float32]
+    ) -> None:
+        """The same for images that can be gathered, by way of `pixels`, in calls so long that threads rarely meet."""
+        crop.gather(images, picks, pixels)
+        crop.turn(pixels, picks)
+        self._arithmetic(picks, pixels, batch)
+
+    def _arithmetic(self, picks: Sequence[Pick], images: NDArray[Any], batch: NDArray[np.float32]) -> None:
+        """Subtract the mean from some images, and scale them; `batch` may be the images."""
+        scale = np.float32(self._p.scale)
+        if self._mean is None:
+            if images is not batch or scale != 1:
+                np.multiply(images, scale, out=batch, dtype=np.float32)
+            return
+        if self._p.mean_file:
+            for pick, image, out in zip(picks, images, batch, strict=True):
+                np.subtract(image, self._mean_of(pick, image.shape), out=out, dtype=np.float32)
+        else:
+            np.subtract(images, self._mean, out=batch, dtype=np.float32)
+        if scale != 1:
+            batch *= scale
+
+    def _mean_of(self, pick: Pick, shape: Shape) -> Image:
+        """The mean of what is taken of an image, mirrored as it is."""
+        assert self._mean is not None and self._turned is not None
+        _, rows, columns = shape
+        if not pick.mirrored:
+            return crop.part(self._mean, pick, rows, columns)
+        there = pick._replace(left=self._turned.shape[2] - pick.left - columns)
+        return crop.part(self._turned, there, rows, columns)
 
     def picks(self, images: Sequence[Image], first: int) -> list[Pick]:
         """What is taken of each image, `first` being the number of the first one."""

@@ -38,3 +38,30 @@ def test_any_part_of_any_image(case: tuple[np.ndarray, Pick, tuple[int, int]]) -
     converted = np.empty(expected.shape, np.float32)
     crop.convert(image, pick, converted)
     assert np.array_equal(converted, (expected[:, :, ::-1] if pick.mirrored else expected).astype(np.float32))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_parts_of_images_that_are_alike(data: st.DataObject) -> None:
+    extent = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 40)))
+    rows, columns = data.draw(st.integers(1, extent[1])), data.draw(st.integers(1, extent[2]))
+    draw = np.random.default_rng(data.draw(st.integers(0, 99)))
+    images: list[Any] = [draw.integers(0, 256, extent, np.uint8) for _ in range(data.draw(st.integers(1, 5)))]
+    picks = [
+        Pick(*draw.integers(0, (extent[1] - rows + 1, extent[2] - columns + 1)), draw.random() < 0.5) for _ in images
+    ]
+    assert crop.alike(images)
+    parts = np.zeros((len(images), extent[0], rows, columns), np.uint8)
+    crop.gather(images, picks, parts)
+    expected = [i[:, p.top : p.top + rows, p.left : p.left + columns] for i, p in zip(images, picks, strict=True)]
+    assert np.array_equal(parts, expected)
+    crop.turn(parts, picks)
+    assert np.array_equal(parts, [e[:, :, :: -1 if p.mirrored else 1] for e, p in zip(expected, picks, strict=True)])
+
+
+def test_which_images_are_alike() -> None:
+    image = np.zeros((3, 4, 5), np.uint8)
+    assert crop.alike([image, image.copy()])
+    assert not crop.alike([image, np.zeros((3, 5, 4), np.uint8)])
+    assert not crop.alike([image, image.astype(np.float32)])
+    assert not crop.alike([image, image[:, :, ::-1]])
