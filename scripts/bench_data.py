@@ -130,7 +130,7 @@ def _uint8(folder: Path) -> Iterator[Sides]:
 
 @contextmanager
 def _float(folder: Path) -> Iterator[Sides]:
-    path, batches = _raw(folder), RECORDS // BATCH
+    path, batches = _raw(folder), 4 * RECORDS // BATCH
     mean = "".join(f"mean_value: {value} " for value in MEAN)
     with _source(folder, path, f"crop_size: {CROP} mirror: true {mean}") as source, _reader(path) as get:
         numbers, draw = _numbers(), np.random.default_rng(0)
@@ -141,7 +141,7 @@ def _float(folder: Path) -> Iterator[Sides]:
 
         def theirs() -> None:
             for batch in range(batches):
-                np.stack([_plain(get(batch * BATCH + i), draw) for i in range(BATCH)])
+                np.stack([_plain(get((batch * BATCH + i) % RECORDS), draw) for i in range(BATCH)])
 
         copy = _copy((BATCH, 3, CROP, CROP), np.float32, batches)
         yield Sides(ours, theirs, "a loop of protobuf and numpy", copy)

@@ -92,7 +92,9 @@ class Transform:
         pieces = workers.split(len(images), batch.nbytes)
         if crop.alike(images):
             pixels = self._bytes.take(batch.shape)
-            workers.run(lambda some: self._write_alike(images[some], picks[some], pixels[some], batch[some]), pieces)
+            _gather(images, picks, pixels)
+            crop.turn(pixels, picks)
+            workers.run(lambda some: self._arithmetic(picks[some], pixels[some], batch[some]), pieces)
         else:
             workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
         return torch.from_numpy(batch)
@@ -103,8 +105,7 @@ class Transform:
         pixels = self._pixels((len(images), *self.shape(images[0].shape)), device)
         batch = pixels.numpy()
         if crop.alike(images):
-            pieces = workers.split(len(images), batch.nbytes)
-            workers.run(lambda some: crop.gather(images[some], picks[some], batch[some]), pieces)
+            _gather(images, picks, batch)
         else:
             for image, pick, target in zip(images, picks, batch, strict=True):
                 crop.move(image, pick, target)
@@ -171,14 +172,6 @@ class Transform:
             for image, pick, target in zip(images[some], picks[some], out, strict=True):
                 crop.convert(image, pick, target)
             self._arithmetic(picks[some], out, out)
-
-    def _write_alike(
-        self, images: Sequence[Image], picks: Sequence[Pick], pixels: NDArray[np.uint8], batch: NDArray[np.float32]
-    ) -> None:
-        """The same for images that can be gathered, by way of `pixels`, in calls so long that threads rarely meet."""
-        crop.gather(images, picks, pixels)
-        crop.turn(pixels, picks)
-        self._arithmetic(picks, pixels, batch)
 
     def _arithmetic(self, picks: Sequence[Pick], images: NDArray[Any], batch: NDArray[np.float32]) -> None:
         """Subtract the mean from some images, and scale them; `batch` may be the images."""
@@ -250,3 +243,9 @@ def read_mean(definition: LayerDefinition) -> NDArray[np.float32] | None:
         message = f"expected a mean of shape (C, H, W) or (1, C, H, W) in {p.mean_file!r}. Received: {mean.shape}"
         raise DataError(message, where=where)
     return np.ascontiguousarray(mean, np.float32)
+
+
+def _gather(images: Sequence[Image], picks: Sequence[Pick], pixels: NDArray[np.uint8]) -> None:
+    """`crop.gather` by torch's threads, or by ours where torch has one."""
+    pieces = [slice(None)] if torch.get_num_threads() > 1 else workers.split(len(images), pixels.nbytes)
+    workers.run(lambda some: crop.gather(images[some], picks[some], pixels[some]), pieces)

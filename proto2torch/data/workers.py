@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice, pairwise
 from typing import TypeVar
 
@@ -20,11 +22,36 @@ _pool: ThreadPoolExecutor | None = None
 
 
 def run(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """`function` of every item, in order; the first error in that order is raised."""
+    """`function` of every item, in order; the first error in that order is raised.
+
+    The calling thread works too: a thread that only waits is one more to be woken.
+    """
     count = workers()
-    if count == 1 or len(items) < 2:
+    helpers = min(count, len(items)) - 1
+    if helpers < 1:
         return [function(item) for item in items]
-    return list(_shared(count).map(function, items))
+    found: dict[int, R] = {}
+    errors: dict[int, BaseException] = {}
+    waiting = deque(range(len(items)))
+
+    def work() -> None:
+        with suppress(IndexError):
+            while True:
+                number = waiting.popleft()
+                try:
+                    found[number] = function(items[number])
+                except BaseException as error:
+                    errors[number] = error
+                    waiting.clear()  # what comes before it is in work
+
+    futures = [_shared(count).submit(work) for _ in range(helpers)]
+    work()
+    for future in futures:
+        if not future.cancel():
+            future.result()
+    if errors:
+        raise errors[min(errors)]
+    return [found[number] for number in range(len(items))]
 
 
 def ahead(function: Callable[[T], R], items: Sequence[T], jobs: int = 0) -> Iterator[tuple[T, R]]:
