@@ -69,7 +69,7 @@ class DatabaseSource:
 
     def batch(self, first: int) -> Batch:
         found, labels = self._take(first)
-        if any(datum.encoded for _, datum in found):
+        if any(datum.encoded for _, datum in found) and not _with_floats(found):
             data = self._transform.stream(self._decoded(found), first)
         else:
             data = self._transform(self._images(found), first)
@@ -78,7 +78,7 @@ class DatabaseSource:
     def gather(self, first: int, device: torch.device) -> Pending | Batch:
         """Bytes for `device`; float32 where the records hold that."""
         found, labels = self._take(first)
-        if any(datum.floats is not None and not len(datum.data) for _, datum in found):
+        if _with_floats(found):
             return self.batch(first)
         if any(datum.encoded for _, datum in found):
             images = self._transform.gather_stream(self._decoded(found), first, device)
@@ -177,6 +177,11 @@ def how_decoded(definition: LayerDefinition) -> str:
         where = definition.where("transform_param.force_gray")
         raise DataError("force_color and force_gray exclude each other", where=where)
     return COLOUR if p.force_color else GREY if p.force_gray else UNCHANGED
+
+
+def _with_floats(found: list[tuple[memoryview, Datum]]) -> bool:
+    """Whether there are records that hold float32."""
+    return any(datum.floats is not None and not len(datum.data) for _, datum in found)
 
 
 def _text(key: memoryview) -> str:

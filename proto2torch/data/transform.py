@@ -27,6 +27,7 @@ from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition
 from proto2torch.weights import blobproto
 
+_CPU = torch.device("cpu")
 _FIELDS = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
 _CACHED = 1 << 18  # bytes of a batch that stay in a processor's cache
 
@@ -88,15 +89,14 @@ class Transform:
 
     def apply(self, images: Sequence[Image], picks: Sequence[Pick]) -> torch.Tensor:
         """The same for picks that have been made."""
-        batch = self._batches.take((len(images), *self.shape(images[0].shape)))
-        pieces = workers.split(len(images), batch.nbytes)
+        shape = (len(images), *self.shape(images[0].shape))
         if crop.alike(images):
-            pixels = self._bytes.take(batch.shape)
+            pixels = self._bytes.take(shape)
             _gather(images, picks, pixels)
-            crop.turn(pixels, picks)
-            workers.run(lambda some: self._arithmetic(picks[some], pixels[some], batch[some]), pieces)
-        else:
-            workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
+            return self._finished(pixels, picks)
+        batch = self._batches.take(shape)
+        pieces = workers.split(len(images), batch.nbytes)
+        workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
         return torch.from_numpy(batch)
 
     def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
@@ -112,17 +112,9 @@ class Transform:
         return Gathered(pixels, picks)
 
     def stream(self, images: Decoded, first: int) -> torch.Tensor:
-        """The batch of images that are decoded one by one, each transformed while it is in the processor's cache."""
-        head, shape = self._head(images)
-        batch = self._batches.take((images.total, *shape))
-        words = self._draws.take(first, images.total).tolist()
-
-        def write(number: int) -> None:
-            image = self._fitting(images, head, number, shape)
-            self._write([image], [self._pick(image.shape, words[number])], batch[number : number + 1])
-
-        workers.run(write, range(images.total))
-        return torch.from_numpy(batch)
+        """The batch of uint8 images that are decoded one by one, by several threads."""
+        gathered = self.gather_stream(images, first, _CPU)
+        return self._finished(gathered.pixels.numpy(), gathered.picks)
 
     def gather_stream(self, images: Decoded, first: int, device: torch.device) -> Gathered:
         """What `gather` gives, of uint8 images that are decoded one by one."""
@@ -162,6 +154,17 @@ class Transform:
         if self._mean is not None and device not in self._means:
             self._means[device] = torch.from_numpy(self._mean).to(device)
         return finish(gathered, device, self._means.get(device), self._p.scale)
+
+    def _finished(self, pixels: NDArray[np.uint8], picks: Sequence[Pick]) -> torch.Tensor:
+        """The batch of what was gathered, which is turned where it lies.
+
+        Each thread makes few calls: those that make many wait for one another.
+        """
+        batch = self._batches.take(pixels.shape)
+        crop.turn(pixels, picks)
+        pieces = workers.split(len(pixels), batch.nbytes)
+        workers.run(lambda some: self._arithmetic(picks[some], pixels[some], batch[some]), pieces)
+        return torch.from_numpy(batch)
 
     def _write(self, images: Sequence[Image], picks: Sequence[Pick], batch: NDArray[np.float32]) -> None:
         """Convert, subtract and scale, as many images at once as stay in the processor's cache."""
