@@ -54,7 +54,7 @@ def lrn(device: str, layout: torch.memory_format = torch.contiguous_format) -> F
     def side(function: Callable[[Tensor], Tensor]) -> Side:
         return lambda: torch.autograd.grad(function(x), x, dy)
 
-    return side(lambda x: across_channels_lrn(x, 5, alpha=0.0001)), side(theirs), 1
+    return side(lambda x: across_channels_lrn(x, 5, alpha=0.0001)), side(theirs), 5
 
 
 def caffenet_text(path: Path, batch: int) -> str:
