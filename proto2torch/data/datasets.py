@@ -174,7 +174,9 @@ class HDF5(Dataset[dict[str, torch.Tensor]]):
             self._file = hdf5_file.open_file(self.path, Where(file=self.path))
             self._pid = os.getpid()
         index %= self._length
-        return {name: torch.from_numpy(np.asarray(self._file[name][index], np.float32)) for name in self.names}
+        where = Where(file=self.path)
+        rows = {name: hdf5_file.read(self._file[name], self.path, where, index) for name in self.names}
+        return {name: torch.from_numpy(np.asarray(row)) for name, row in rows.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**{name: value for name, value in vars(self).items() if name != "_file"}, "_pid": -1}
