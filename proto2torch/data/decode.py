@@ -69,8 +69,8 @@ def read(path: str, how: str, where: Where, name: str = "") -> Pixels:
     try:
         with open(path, "rb") as file:
             return decode(file.read(), how)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise DataError(f"cannot read {image}: {reason}", where=where) from error
     except Undecodable as error:
         raise DataError(f"cannot decode {image}: {error}", where=where) from error
