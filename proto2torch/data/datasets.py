@@ -36,10 +36,11 @@ class Database(Dataset[Item]):
         path: the folder.
         transform: applied to each image.
         how: of encoded images, "unchanged", "colour" or "grey".
-        rgb: red before blue.
+        rgb: red before blue; an alpha stays the last.
 
     Raises:
-        DataError: no such database is there, it is damaged or empty, or (of an item) a record is no Datum.
+        DataError: no such database is there, it is damaged or empty, or (of an item) a record is no Datum or the
+            database is closed.
     """
 
     backend: str | None = None
@@ -74,6 +75,8 @@ class Database(Dataset[Item]):
 
     def datum(self, index: int) -> tuple[Image, int]:
         """The pixels of a record, (C, H, W), and its label, as they are stored."""
+        if not self._finalizer.alive:
+            raise DataError("the database is closed", where=Where(file=self.path))
         key = self._keys[index]
         value = self._records.get(key)
         if value is None:
@@ -162,6 +165,8 @@ class HDF5(Dataset[dict[str, torch.Tensor]]):
         self._pid = -1
         with hdf5_file.opened(self.path, Where(file=self.path)) as file:
             self.names = tuple(sorted(file) if names is None else names)
+            if not self.names:
+                raise DataError("expected the name of a data set, or a file that has one", where=Where(file=self.path))
             self._length = hdf5_file.rows(file, self.names, self.path, Where(file=self.path))
 
     def __len__(self) -> int:
@@ -184,4 +189,6 @@ class HDF5(Dataset[dict[str, torch.Tensor]]):
 
 def _tensor(image: Image, rgb: bool) -> torch.Tensor:
     """A tensor of its own memory: the database's cannot be written to."""
-    return torch.from_numpy(np.array(image[::-1] if rgb and len(image) == 3 else image, order="C"))
+    if rgb and len(image) in (3, 4):
+        image = image[[2, 1, 0, 3][: len(image)]]
+    return torch.from_numpy(np.array(image, order="C"))
