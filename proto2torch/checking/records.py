@@ -26,12 +26,13 @@ def _database(definition: LayerDefinition) -> int:
 
 
 def _hdf5(definition: LayerDefinition) -> int:
-    import h5py
+    from proto2torch.data import hdf5_file
 
     total, top = 0, definition.message.top[0]
     for name in _words(definition, definition.message.hdf5_data_param.source):
-        with h5py.File(resolve(name, _beside(definition)), "r") as file:
-            total += len(file[top])
+        path, where = resolve(name, _beside(definition)), definition.where("hdf5_data_param.source")
+        with hdf5_file.opened(path, where) as file:
+            total += hdf5_file.rows(file, [top], path, where)
     return total
 
 

@@ -36,10 +36,11 @@ class Database(Dataset[Item]):
         path: the folder.
         transform: applied to each image.
         how: of encoded images, "unchanged", "colour" or "grey".
-        rgb: red before blue.
+        rgb: red before blue; an alpha stays the last.
 
     Raises:
-        DataError: no such database is there, it is damaged or empty, or (of an item) a record is no Datum.
+        DataError: no such database is there, it is damaged or empty, or (of an item) a record is no Datum or the
+            database is closed.
     """
 
     backend: str | None = None
@@ -74,6 +75,8 @@ class Database(Dataset[Item]):
 
     def datum(self, index: int) -> tuple[Image, int]:
         """The pixels of a record, (C, H, W), and its label, as they are stored."""
+        if not self._finalizer.alive:
+            raise DataError("the database is closed", where=Where(file=self.path))
         key = self._keys[index]
         value = self._records.get(key)
         if value is None:
@@ -162,6 +165,8 @@ class HDF5(Dataset[dict[str, torch.Tensor]]):
         self._pid = -1
         with hdf5_file.opened(self.path, Where(file=self.path)) as file:
             self.names = tuple(sorted(file) if names is None else names)
+            if not self.names:
+                raise DataError("expected the name of a data set, or a file that has one", where=Where(file=self.path))
             self._length = hdf5_file.rows(file, self.names, self.path, Where(file=self.path))
 
     def __len__(self) -> int:
@@ -174,7 +179,9 @@ class HDF5(Dataset[dict[str, torch.Tensor]]):
             self._file = hdf5_file.open_file(self.path, Where(file=self.path))
             self._pid = os.getpid()
         index %= self._length
-        return {name: torch.from_numpy(np.asarray(self._file[name][index], np.float32)) for name in self.names}
+        where = Where(file=self.path)
+        rows = {name: hdf5_file.read(self._file[name], self.path, where, index) for name in self.names}
+        return {name: torch.from_numpy(np.asarray(row)) for name, row in rows.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**{name: value for name, value in vars(self).items() if name != "_file"}, "_pid": -1}
@@ -182,4 +189,6 @@ class HDF5(Dataset[dict[str, torch.Tensor]]):
 
 def _tensor(image: Image, rgb: bool) -> torch.Tensor:
     """A tensor of its own memory: the database's cannot be written to."""
-    return torch.from_numpy(np.array(image[::-1] if rgb and len(image) == 3 else image, order="C"))
+    if rgb and len(image) in (3, 4):
+        image = image[[2, 1, 0, 3][: len(image)]]
+    return torch.from_numpy(np.array(image, order="C"))

@@ -9,9 +9,11 @@ JPEG, PNG, BMP, PPM, TIFF and WebP. What OpenCV's flags do, and so what is done 
 | alpha, or a transparent colour | B, G, R, alpha (a grey PNG with a transparent level stays grey) | without alpha | |
 | EXIF orientation | left as it lies | turned upright | turned upright |
 | 16 bits | refused, as Caffe does | the high byte | the high byte |
-| CMYK (JPEG) | B, G, R | B, G, R | grey |
+| CMYK (JPEG; others are refused) | B, G, R | B, G, R | grey |
 
-The pixels are OpenCV's, but for grey from colours of 16 bits or from WebP: there within one level.
+A TIFF is turned upright with every flag, as OpenCV does. A PPM or PGM whose largest value is not 255 is refused.
+The pixels are OpenCV's, but for grey from colours of 16 bits, from WebP or from a BMP with alpha, and for TIFF's
+colours of 16 bits: there within one level.
 Colours are as the pixels say; ICC profiles and gamma are ignored. An image cut short is an error, where OpenCV fills
 up with grey; so is one of more than 89 million pixels.
 """
@@ -19,6 +21,7 @@ up with grey; so is one of more than 89 million pixels.
 from __future__ import annotations
 
 import io
+import re
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +36,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
 MOST_PIXELS = 89_478_485  # a quarter of a gigabyte as RGB, and where Pillow begins to warn
 _ORIENTATION = 0x0112
 _PNG_BITS = 24  # where a PNG says how many
-_COLOURS = {"L": "L", "1": "L", "LA": "L", "I;16": "L", "I": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}
+_TIFF_BITS = 0x0102
+_PNM = re.compile(rb"P[2356]" + rb"(?:\s|#[^\r\n]*)+(\d+)" * 3)  # the last number is the largest value
+_COLOURS = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB"}
 _PNG_GREY = np.array([9797, 19234, 3737], np.uint32)  # of 1 << 15, cut off: libpng's
 _GREY = np.array([4899, 9617, 1868], np.uint32)  # of 1 << 14, rounded: OpenCV's
 
@@ -64,8 +69,8 @@ def read(path: str, how: str, where: Where, name: str = "") -> Pixels:
     try:
         with open(path, "rb") as file:
             return decode(file.read(), how)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise DataError(f"cannot read {image}: {reason}", where=where) from error
     except Undecodable as error:
         raise DataError(f"cannot decode {image}: {error}", where=where) from error
@@ -87,10 +92,11 @@ def _any(encoded: bytes | memoryview, how: str) -> Pixels:
     try:
         image: Image.Image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         _check(image, encoded, how)
-        orientation = 1 if how == UNCHANGED else _orientation(image)
         if image.format == "JPEG" and how == GREY:
             image.draft("L", image.size)
         image.load()
+        # Asked for after loading, which may have turned a TIFF already and says so.
+        orientation = 1 if how == UNCHANGED and image.format != "TIFF" else _orientation(image)
     except UnidentifiedImageError as error:
         raise Undecodable(f"it is none of {', '.join(FORMATS)}, or its beginning is damaged") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -106,7 +112,7 @@ def _unchanged(image: Any) -> Pixels:
     if image.mode == "CMYK":
         return _from_cmyk(image)[:, :, ::-1]
     if image.mode == "LA" or (image.mode in ("P", "RGB") and "transparency" in image.info):
-        image = image.convert("RGBA")
+        image = image.convert("L" if image.format == "TIFF" else "RGBA")
     if image.mode in ("P", "1"):
         image = image.convert(_COLOURS[image.mode])
     if image.mode not in ("L", "RGB", "RGBA"):
@@ -163,5 +169,16 @@ def _check(image: Any, encoded: bytes | memoryview, how: str) -> None:
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise Undecodable(f"expected at most {MOST_PIXELS} pixels. Received: {width} x {height}")
-    if how == UNCHANGED and image.format == "PNG" and encoded[_PNG_BITS] == 16:
-        raise Undecodable("expected 8 bits a channel, as Caffe does. Received: 16")
+    if image.mode == "CMYK" and image.format != "JPEG":
+        raise Undecodable(f"CMYK is read of JPEG alone. Received: {image.format}")
+    if image.format == "PPM" and image.mode != "1":
+        # Pillow spreads other values over 0 to 255, or cuts them off; OpenCV does neither.
+        found = _PNM.match(encoded)
+        if found is None or int(found[3]) != 255:
+            received = "another header" if found is None else found[3].decode()
+            raise Undecodable(f"expected a PPM or PGM whose largest value is 255. Received: {received}")
+    bits = encoded[_PNG_BITS] if image.format == "PNG" else 8
+    if image.format == "TIFF":
+        bits = max(image.tag_v2.get(_TIFF_BITS, (1,)))
+    if how == UNCHANGED and bits > 8:
+        raise Undecodable(f"expected 8 bits a channel, as Caffe does. Received: {bits}")

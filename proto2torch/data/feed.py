@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from proto2torch.data.prefetch import Prefetcher
-from proto2torch.errors import DataError
+from proto2torch.errors import DataError, Where
 from proto2torch.ir.graph import Shape
 
 _CPU = torch.device("cpu")
@@ -23,6 +23,20 @@ Seed = int | dict[str, int]
 def one(seed: Seed) -> int:
     """The seed of a source that has one kind of draws."""
     return seed if isinstance(seed, int) else seed["transform"]
+
+
+def tensor(values: Any, name: str, where: Where | None = None) -> torch.Tensor:
+    """What Python gives for `name`, as a float32 tensor on the CPU.
+
+    Raises:
+        DataError: it is no array of numbers.
+    """
+    try:
+        return torch.as_tensor(values).detach().to("cpu", torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        message = f"{name} must be an array of numbers. Received: {type(values).__name__} ({reason})"
+        raise DataError(message, where=where) from error
 
 
 class Source(Protocol):

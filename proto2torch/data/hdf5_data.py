@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,9 +72,10 @@ class HDF5Source:
     def _rows(self, first: int, most: int) -> Rows:
         """Rows from number `first` on, as far as its file goes and not more than `most`."""
         file, within = self._place(first)
-        return [rows[within[:most]] for rows in self._load(file)]
+        wanted = np.asarray(within[:most])
+        return [rows[wanted] for rows in self._load(file)]
 
-    def _place(self, number: int) -> tuple[int, NDArray[np.int64]]:
+    def _place(self, number: int) -> tuple[int, Sequence[int] | NDArray[np.int64]]:
         """The file of row `number`, and which rows of it come from there on."""
         epoch, row = divmod(number, sum(self._lengths))
         order = self._permutation(len(self._files), epoch)
@@ -83,9 +84,9 @@ class HDF5Source:
         file = int(order[place])
         return file, self._permutation(self._lengths[file], epoch, file)[row - starts[place] :]
 
-    def _permutation(self, count: int, *what: int) -> NDArray[np.int64]:
+    def _permutation(self, count: int, *what: int) -> Sequence[int] | NDArray[np.int64]:
         if not self._p.shuffle:
-            return np.arange(count)
+            return range(count)
         return np.random.default_rng([self.seed, *what]).permutation(count)
 
     def _load(self, file: int) -> Rows:
@@ -94,7 +95,7 @@ class HDF5Source:
             path, where = self._files[file], self._definition.where("hdf5_data_param.source")
             with hdf5_file.opened(path, where) as contents:
                 sets = [hdf5_file.dataset(contents, top, path, where) for top in self._definition.message.top]
-                rows = [found[()].astype(np.float32, copy=False) for found in sets]
+                rows = [hdf5_file.read(found, path, where) for found in sets]
             self._loaded = file, rows
         return self._loaded[1]
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from proto2torch.errors import DataError, Where
 
@@ -78,20 +80,34 @@ def rows(file: Any, names: Sequence[str], path: str, where: Where) -> int:
     return int(counts.pop())
 
 
+def read(found: Any, path: str, where: Where, row: int | None = None) -> NDArray[np.float32]:
+    """The values of a data set as float32, or those of one row.
+
+    Raises:
+        DataError: they are damaged, of a filter that is not there, or more than there is memory for.
+    """
+    try:
+        return np.asarray(found[() if row is None else row]).astype(np.float32, copy=False)
+    except (OSError, MemoryError) as error:
+        message = f"cannot read the data set {found.name.strip('/')!r} of {path!r}, shape {found.shape}"
+        raise DataError(f"{message}: {str(error) or 'out of memory'}", where=where) from error
+
+
 def _refuse_links(file: Any, name: str, path: str, where: Where, depth: int = 0) -> None:
     """No part of the way to a data set may lead out of the file; what is linked is not opened to find out."""
-    links, parts = file.id.links, name.strip("/").split("/")
+    links = file.id.links
+    parts = [part for part in name.split("/") if part not in ("", ".")]  # HDF5 passes over these
     for end in range(1, len(parts) + 1):
         place = "/".join(parts[:end])
         try:
-            kind = links.get_info(place.encode()).type
+            kind = links.get_info(os.fsencode(place)).type
         except (KeyError, RuntimeError):  # nothing is there
             return
         if kind == h5py.h5l.TYPE_EXTERNAL:
-            other = os.fsdecode(links.get_val(place.encode())[0])
+            other = os.fsdecode(links.get_val(os.fsencode(place))[0])
             message = f"{place!r} of {path!r} is a link to another file, {other!r}, which is not read"
             raise DataError(message, where=where)
         if kind == h5py.h5l.TYPE_SOFT and depth < _LONGEST_CHAIN:
-            target = links.get_val(place.encode()).decode()
+            target = os.fsdecode(links.get_val(os.fsencode(place)))
             target = target if target.startswith("/") else "/".join([*parts[: end - 1], target])
             _refuse_links(file, target, path, where, depth + 1)

@@ -52,6 +52,9 @@ class ImageSource:
         self.batch_size = batch_size(definition, "image_data_param")
         if bool(self._p.new_height) != bool(self._p.new_width):
             raise self._error("new_height and new_width go together: give both or neither", "new_height")
+        if self._p.new_height * self._p.new_width > decode.MOST_PIXELS:
+            received = f"{self._p.new_height} x {self._p.new_width}"
+            raise self._error(f"expected at most {decode.MOST_PIXELS} pixels. Received: {received}", "new_height")
         self._listed = self._list()
         first = new_seed(seed)
         self._transform = Transform(definition, phase, first)

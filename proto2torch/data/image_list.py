@@ -9,6 +9,7 @@ from typing import NamedTuple
 from proto2torch.errors import DataError, Where
 
 _LABEL = re.compile(rb"[+-]?\d+")
+_LONGEST = 64  # digits of a label, zeros before it among them
 _SMALLEST, _LARGEST = -(1 << 31), (1 << 31) - 1
 
 
@@ -46,7 +47,9 @@ def _parse(line: bytes, number: int, path: str) -> Listed:
     if not space or not name:
         hint = "a tab does not part them; a space does" if b"\t" in line else None
         raise DataError(f"expected a path, a space and a label. Received: {text!r}", where=where, hint=hint)
-    if not _LABEL.fullmatch(label) or not _SMALLEST <= int(label) <= _LARGEST:
+    if b"\0" in name:
+        raise DataError(f"a path has no zero bytes. Received: {text!r}", where=where)
+    if not _LABEL.fullmatch(label) or len(label) > _LONGEST or not _SMALLEST <= int(label) <= _LARGEST:
         received = label.decode(errors="backslashreplace")
         raise DataError(f"a label must be a whole number of 32 bits. Received: {received!r}", where=where)
     return Listed(os.fsdecode(name), int(label), number)

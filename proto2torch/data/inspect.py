@@ -58,6 +58,7 @@ def summary(db: str) -> Summary:
             found.last_key = _text(key)
             found.first_key = found.first_key if found.count else found.last_key
             found.count += 1
+            progress.step()
             try:
                 datum = _datum(parse, value)
                 image = datum.decoded()
@@ -68,7 +69,6 @@ def summary(db: str) -> Summary:
             kind = "encoded" if datum.encoded else str(image.dtype)
             found.shapes[channels, height, width, kind] += 1
             found.labels[datum.label] += 1
-            progress.step()
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from proto2torch.data.feed import Batch, Feed, Seed
+from proto2torch.data.feed import Batch, Feed, Seed, tensor
 from proto2torch.errors import DataError, NetError, Where, did_you_mean
 from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition, NetDefinition
@@ -61,7 +61,8 @@ class IterableFeed:
         if batch is None:
             hint = "a generator gives its batches once: give a list or a DataLoader"
             raise DataError("the iterable gives no batch (any more)", where=self._where, hint=hint)
-        return tuple(torch.as_tensor(part).detach().to("cpu", torch.float32) for part in self._parts(batch))
+        parts = zip(self._tops, self._parts(batch), strict=True)
+        return tuple(tensor(part, repr(top), self._where) for top, part in parts)
 
     def _parts(self, batch: Any) -> list[Any]:
         if isinstance(batch, Mapping):
@@ -69,6 +70,8 @@ class IterableFeed:
             if missing:
                 raise self._error(", ".join(self._tops), ", ".join(map(str, batch)))
             return [batch[top] for top in self._tops]
+        if not hasattr(batch, "__len__"):
+            raise self._error(f"{len(self._tops)} parts, one a top", type(batch).__name__)
         if len(batch) != len(self._tops):
             raise self._error(f"{len(self._tops)} parts, one a top", len(batch))
         return list(batch)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from proto2torch.data.feed import Batch, Feed, Seed, one
+from proto2torch.data.feed import Batch, Feed, Seed, one, tensor
 from proto2torch.data.fields import batch_size, new_seed, tops
 from proto2torch.data.transform import Transform
 from proto2torch.errors import DataError
@@ -57,6 +59,15 @@ class MemorySource:
             raise self._error(f"the number of images must be a multiple of the batch, {self.batch_size}.", len(images))
         self._data = images, labels.reshape(-1)
 
+    def check(self, images: Sequence[NDArray[Any]]) -> None:
+        """Refuse what cannot be transformed to this layer's images."""
+        if not images:
+            raise self._error(f"the number of images must be a multiple of the batch, {self.batch_size}.", 0)
+        for image in images:
+            if image.ndim != 3 or image.dtype.kind not in "biuf" or self.transform.shape(image.shape) != self.item:
+                received = f"{image.dtype} of shape {image.shape}"
+                raise self._error(f"an image must be an array of numbers that becomes {self.item}.", received=received)
+
     def batch(self, first: int) -> Batch:
         if self._data is None:
             layer = self._definition.name
@@ -68,10 +79,11 @@ class MemorySource:
     def close(self) -> None:
         self._data = None
 
-    def _error(self, message: str, what: Any) -> DataError:
+    def _error(self, message: str, what: Any = None, received: str = "") -> DataError:
         if isinstance(what, str):
             return DataError(message, where=self._definition.where(what))
-        return DataError(f"{message} Received: {what}", where=self._definition.where("memory_data_param"))
+        where = self._definition.where("memory_data_param")
+        return DataError(f"{message} Received: {received or what}", where=where)
 
 
 class MemoryFeed(Feed):
@@ -89,17 +101,12 @@ class MemoryFeed(Feed):
             images: (n, C, H, W), n a multiple of the batch size; an array or a tensor.
             labels: (n,), or any shape of n values.
         """
-        self._memory.hold(_float(images), _float(labels))
+        self._memory.hold(tensor(images, "images"), tensor(labels, "labels"))
         self.load_state({**self.state(), "position": 0})
 
     def add(self, images: Any, labels: Any) -> None:
         """Transform images as transform_param says, then give these: n uint8 or float arrays (C, H, W)."""
         arrays = [np.asarray(image) for image in images]
-        for array in arrays:
-            self._memory.transform.shape(array.shape)
+        self._memory.check(arrays)
         self.set(self._memory.transform(arrays, self._added), labels)
         self._added += len(arrays)
-
-
-def _float(values: Any) -> torch.Tensor:
-    return torch.as_tensor(values).detach().to("cpu", torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from proto2torch.errors import DataError, RunError, Where
 _COMMIT = 1000  # records a transaction, as Caffe's tools
 _COMMIT_BYTES = 64 << 20
 _FIRST_SIZE = 1 << 30  # of the map; doubled when it is full
+_LONGEST_KEY = 511  # bytes, in LMDB as it is built everywhere
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Writer(Protocol):
@@ -32,13 +35,13 @@ def new_database(path: str, backend: str = LMDB) -> Iterator[Writer]:
     """A database at `path` that is not there before the block has ended without an error.
 
     Raises:
-        DataError: something is at `path` already.
+        DataError: something is at `path` already, or its folder is not there or read-only; or a key does not fit.
         RunError: it cannot be written.
     """
     if os.path.lexists(path):
         raise DataError("there is something already: remove it, or choose another name", where=Where(file=path))
     with new_folder(path) as folder:
-        writer = LMDBWriter(folder) if backend == LMDB else LevelDBWriter(folder)
+        writer = LMDBWriter(folder, Where(file=path)) if backend == LMDB else LevelDBWriter(folder)
         try:
             yield writer
             writer.finish()
@@ -49,13 +52,17 @@ def new_database(path: str, backend: str = LMDB) -> Iterator[Writer]:
 class LMDBWriter:
     """Writes an LMDB, a transaction for every thousand records."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, where: Where) -> None:
+        self._where = where
         self._size = _FIRST_SIZE
         self._environment = lmdb.open(folder, map_size=self._size, sync=False, lock=False)
         self._pending: list[tuple[bytes, bytes | memoryview]] = []
         self._bytes = 0
 
     def put(self, key: bytes, value: bytes | memoryview) -> None:
+        if not 0 < len(key) <= _LONGEST_KEY:
+            message = f"a key of an LMDB has 1 to {_LONGEST_KEY} bytes. Received: {len(key)}, {bytes(key)!r}"
+            raise DataError(message, where=self._where, hint="a LevelDB takes keys of any length")
         self._pending.append((key, value))
         self._bytes += len(value)
         if len(self._pending) >= _COMMIT or self._bytes >= _COMMIT_BYTES:
@@ -86,16 +93,23 @@ class LMDBWriter:
 def new_folder(path: str) -> Iterator[str]:
     """A folder beside `path` that takes its name at the end, and goes where the block raises."""
     target = os.path.abspath(path)
+    parent, name = os.path.split(target)
+    if not os.path.isdir(parent):
+        hint = f"the folder {parent} does not exist: create it first"
+        raise DataError(f"cannot write {path}: no such file or directory", where=Where(file=path), hint=hint)
     temporary = None
     try:
-        temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(target)}.", suffix=".tmp", dir=os.path.dirname(target))
+        temporary = tempfile.mkdtemp(prefix=f".{name}.", suffix=".tmp", dir=parent)
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
         os.rename(temporary, target)
         temporary = None
     except (OSError, lmdb.Error) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise RunError(f"cannot write {path}: {reason}", where=Where(file=path)) from error
+        read_only = temporary is None and getattr(error, "errno", None) in _READ_ONLY
+        raise (DataError if read_only else RunError)(
+            f"cannot write {path}: {reason}", where=Where(file=path)
+        ) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -134,6 +134,8 @@ class WindowSource:
             raise self._error("crop_size, the extent of the windows, is missing", "transform_param.crop_size")
         if self._p.crop_mode not in _MODES:
             raise self._error(f"crop_mode must be warp or square. Received: {self._p.crop_mode!r}", "crop_mode")
+        if not 0 <= self._p.fg_fraction <= 1:
+            raise self._error(f"fg_fraction must be within 0 to 1. Received: {self._p.fg_fraction:g}", "fg_fraction")
         if 2 * self._p.context_pad >= crop:
             message = f"context_pad must be less than half of crop_size, {crop}. Received: {self._p.context_pad}"
             raise self._error(message, "context_pad")

@@ -97,9 +97,12 @@ class _Words:
     def number(self, kind: Callable[[bytes], T], what: str) -> T:
         word = self.must(what)
         try:
-            return kind(word.text)
+            value = kind(word.text)
         except ValueError as error:
             raise self.error(f"expected {what}", word) from error
+        if isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
+            raise self.error(f"expected {what}, a whole number of 32 bits", word)
+        return value
 
     def expect(self, value: int, what: str) -> None:
         word = self.must(what)

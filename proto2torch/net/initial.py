@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from proto2torch.data import AnyFeed
+from proto2torch.data import AnyFeed, Feed
 from proto2torch.data.dummy_data import DummyFeed
 from proto2torch.ir.graph import Net, Node, Param
 from proto2torch.net.blobs import Blobs
@@ -48,6 +48,8 @@ def _seed(node: Node, feeds: Mapping[str, AnyFeed], stream: Stream, phase: str) 
     feed = feeds.get(node.name) if node.op.data else None
     if feed is not None and (given := drawn.given()):
         feed.reseed(given)
+    elif isinstance(feed, Feed) and node.type == "HDF5Data":
+        feed.reseed(stream.peek())  # Caffe takes no word for it, so none may be missing after it
     elif isinstance(feed, DummyFeed):
         feed.draw_from(stream)
 

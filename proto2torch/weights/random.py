@@ -43,6 +43,10 @@ class Stream:
         """The next word."""
         return int(self.words(1)[0])
 
+    def peek(self) -> int:
+        """The next word, which stays the next."""
+        return int(self._look(1)[0])
+
     def uniform(self, low: float, high: float, n: int) -> Array:
         """n float32 numbers of U[low, high]: low + u/2³²·(high' - low), high' the next float32 after high.
 

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from proto2torch import data
 from proto2torch.data.datasets import Database
-from proto2torch.data.datum import parse
+from proto2torch.data.datum import parse, write_encoded
 from proto2torch.errors import DataError
 
 from .records import GOLDEN, datum, pictures, write_lmdb
@@ -78,6 +78,27 @@ def test_float_data(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((2, 3, 1, 4)).astype(np.float32)
     found = data.LMDB(write_lmdb(tmp_path / "db", [datum(value) for value in values]))
     assert torch.equal(found[1][0], torch.from_numpy(values[1]))
+
+
+def test_alpha_stays_the_last(tmp_path: Path) -> None:
+    pixels = pictures(1, (4, 6, 5))[0]
+    encoded = cv2.imencode(".png", pixels.transpose(1, 2, 0))[1].tobytes()
+    write_lmdb(tmp_path / "db", [write_encoded(encoded, 0)])
+    assert np.array_equal(data.LMDB(tmp_path / "db", rgb=True)[0][0], pixels[[2, 1, 0, 3]])
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_closed_database(name: str) -> None:
+    found = RAW[name](TOOLS / name)
+    found.close()
+    with pytest.raises(DataError, match=f"{name}: the database is closed"):
+        found[0]
+
+
+def test_a_file_without_data_sets(tmp_path: Path) -> None:
+    h5py.File(tmp_path / "a.h5", "w").close()
+    with pytest.raises(DataError, match=r"a\.h5: expected the name of a data set"):
+        data.HDF5(tmp_path / "a.h5")
 
 
 def test_the_tensor_is_its_own(tmp_path: Path) -> None:

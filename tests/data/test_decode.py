@@ -64,6 +64,8 @@ IMAGES = {
     "tiff": saved(NOISE[:, :, :3], "TIFF"),
     **{f"jpeg-exif-{n}": saved(NOISE[:, :, :3], "JPEG", **turned(n)) for n in range(1, 9)},
     **{f"png-exif-{n}": saved(NOISE[:, :, :3], **turned(n)) for n in (3, 6)},
+    **{f"tiff-exif-{n}": saved(NOISE[:, :, :3], "TIFF", **turned(n)) for n in range(1, 9)},
+    "tiff-grey-alpha": saved(NOISE[:, :, :2], "TIFF"),
     "jpeg-grey-exif": saved(NOISE[:, :, 0], "JPEG", **turned(8)),
     "jpeg-exif-nonsense": saved(NOISE[:, :, :3], "JPEG", **turned(99)),
 }
@@ -100,6 +102,36 @@ def test_of_sixteen_bits_the_high_byte_is_taken(channels: int) -> None:
     assert np.abs(grey).max() <= (0 if channels == 1 else 1)  # OpenCV makes grey first, of all bits
     with pytest.raises(Undecodable, match=r"expected 8 bits a channel, as Caffe does\. Received: 16"):
         decode(encoded, UNCHANGED)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tiff_of_sixteen_bits(channels: int) -> None:
+    pixels = DEEP[:, :, :channels]
+    encoded = cv2.imencode(".tiff", pixels)[1].tobytes()
+    expected = np.broadcast_to((pixels >> 8).transpose(2, 0, 1), (3, 9, 11))
+    assert np.array_equal(decode(encoded, COLOUR), expected)
+    with pytest.raises(Undecodable, match="expected 8 bits a channel"):
+        decode(encoded, UNCHANGED)
+
+
+@pytest.mark.parametrize("how", [UNCHANGED, COLOUR, GREY])
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        (cv2.imencode(".pgm", DEEP[:, :, :1])[1].tobytes(), "whose largest value is 255. Received: 65535"),
+        (cv2.imencode(".ppm", DEEP[:, :, :3])[1].tobytes(), "whose largest value is 255. Received: 65535"),
+        (b"P6 # of few\n1 1\n100\nabc", "whose largest value is 255. Received: 100"),
+        (saved(Image.frombytes("CMYK", (46, 33), NOISE.tobytes()), "TIFF"), "CMYK is read of JPEG alone"),
+        (saved(DEEP[:, :, 0].astype(np.int32), "TIFF"), "(expected 8 bits|mode I$)"),
+    ],
+)
+def test_what_pillow_would_read_otherwise_than_opencv_is_refused(encoded: bytes, message: str, how: str) -> None:
+    with pytest.raises(Undecodable, match=message):
+        decode(encoded, how)
+
+
+def test_a_comment_in_a_ppm() -> None:
+    assert decode(b"P6 # two\n# lines\n1 1\n255\nabc", COLOUR).ravel().tobytes() == b"cba"
 
 
 @pytest.mark.parametrize("pixels", [NOISE, NOISE[:, :, :3]])

@@ -161,6 +161,8 @@ def test_images_of_several_sizes(tmp_path: Path) -> None:
         (["000.png 0", "001.png\t1"], 2, r"expected a path, a space and a label. Received: '001.png\\t1'"),
         (["000.png cat"], 1, "a label must be a whole number of 32 bits. Received: 'cat'"),
         (["000.png 1.5"], 1, "a label must be a whole number of 32 bits. Received: '1.5'"),
+        (["000.png " + "9" * 5000], 1, f"a label must be a whole number of 32 bits. Received: '{'9' * 5000}'"),
+        (["00\0.png 1"], 1, r"a path has no zero bytes. Received: '00\x00.png 1'"),
         (["000.png 2147483648"], 1, "a label must be a whole number of 32 bits. Received: '2147483648'"),
     ],
 )
@@ -176,6 +178,7 @@ def test_a_line_that_is_wrong_is_named(tmp_path: Path, lines: list[str], line: i
     ("fields", "lines", "message"),
     [
         ("new_height: 3", None, "new_height and new_width go together"),
+        ("new_height: 100000 new_width: 100000", None, "expected at most 89478485 pixels. Received: 100000 x 100000"),
         ("batch_size: 0", None, "batch_size must be at least 1. Received: 0"),
         ("rand_skip: 3", None, "rand_skip must not exceed the number of images, 2. Received: 3"),
         ("", [], "list.txt' is empty"),

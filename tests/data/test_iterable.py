@@ -99,6 +99,20 @@ def test_what_cannot_feed(feeds: Any, kind: type[Exception], message: str) -> No
         p2t.load(text=DATA, feeds=feeds)
 
 
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"data": "text", "label": [0]}, r"layer 'in' \(Data\).*: 'data' must be an array of numbers. Received: str"),
+        ({"data": [[1.0]], "label": None}, "'label' must be an array of numbers. Received: NoneType"),
+        ({"data": np.array([[None]]), "label": [0]}, "'data' must be an array of numbers. Received: ndarray"),
+        (7, "a batch must have 2 parts, one a top. Received: int"),
+    ],
+)
+def test_batches_that_hold_no_numbers(batch: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        p2t.load(text=DATA, feeds={"in": [batch]})
+
+
 def test_memory_data_is_filled_through_the_net() -> None:
     net = p2t.load(text=MEMORY)
     with pytest.raises(DataError, match=r"no images to give[^$]*net\.feeds\['in'\]\.set\(images, labels\)"):

@@ -58,6 +58,18 @@ def test_arrays_that_do_not_fit(tmp_path: Path, shape: tuple[int, ...], labels: 
         memory(tmp_path).set(np.zeros(shape), np.zeros(labels))
 
 
+def test_what_is_no_image(tmp_path: Path) -> None:
+    feed = memory(tmp_path)
+    good = np.zeros((3, 7, 7), np.uint8)
+    with pytest.raises(DataError, match=r"must be a multiple of the batch, 2\. Received: 0"):
+        feed.add([], [])
+    for wrong, received in ((good[0], r"uint8 of shape \(7, 7\)"), (good[:, :5], r"uint8 of shape \(3, 5, 7\)")):
+        with pytest.raises(DataError, match=rf"that becomes \(3, 7, 7\)\. Received: {received}"):
+            feed.add([good, wrong], [0, 0])
+    with pytest.raises(DataError, match=r"images must be an array of numbers\. Received: str"):
+        feed.set("cat", [0])
+
+
 def test_before_any_array(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no images to give") as caught:
         memory(tmp_path).next()

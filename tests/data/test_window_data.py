@@ -144,6 +144,8 @@ GOOD = "# 0\n0.png\n3\n30\n40\n2\n3 0.9 2 1 20 12\n0 0.1 1 1 5 5\n"
         (GOOD.replace("3 0.9", "0 0.9"), "must have a label of 1 or more. Received: 0, line 7 of"),
         (GOOD.replace("# 0", "# 1"), "windows.txt:1: expected the number of the image, 0. Received: '1'"),
         (GOOD.replace("\n3\n", "\n1\n"), "windows.txt:3: expected the number of channels, 3. Received: '1'"),
+        (GOOD.replace("20 12", "20 2147483648"), "windows.txt:7: expected a window's y2, a whole number of 32 bits"),
+        (GOOD.replace("3 0.9", "9" * 400 + " 0.9"), "windows.txt:7: expected a window's label, a whole number of 32"),
         (GOOD.replace("20 12", "20 x"), "windows.txt:7: expected a window's y2. Received: 'x'"),
         (GOOD.replace("1 1 5 5", "1 1 5"), "windows.txt:8: expected a window's y2. Received: 'the end of the file'"),
         (GOOD.replace("# 0", "0"), "windows.txt:1: expected '#' and the number of an image. Received: '0'"),
@@ -173,6 +175,8 @@ def test_windows_that_are_refused(tmp_path: Path, text: str, message: str) -> No
     ("fields", "transform", "message"),
     [
         ('crop_mode: "crop"', "", "crop_mode must be warp or square. Received: 'crop'"),
+        ("fg_fraction: 1.5", "", "fg_fraction must be within 0 to 1. Received: 1.5"),
+        ("fg_fraction: -1", "", "fg_fraction must be within 0 to 1. Received: -1"),
         ("context_pad: 7", "", "context_pad must be less than half of crop_size, 13. Received: 7"),
         ("", "mean_value: 1 mean_value: 2", "expected 1 or 3 values. Received: 2"),
     ],

@@ -7,7 +7,7 @@ import torch
 
 from proto2torch.errors import NetError
 
-from .cases import solver
+from .cases import SOLVERS, enter, solver
 
 NET = """
 name: "small"
@@ -110,3 +110,19 @@ def test_a_net_beside_the_solver_is_found_from_elsewhere(folder, tmp_path_factor
     (folder / "solver.prototxt").write_text(LEAST + 'net: "net.prototxt"')
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert names(solver(folder)[0].net) == ["data", "ip"]
+
+
+def test_rows_of_hdf5_are_shuffled_by_the_seed(tmp_path, monkeypatch):
+    folder = enter(SOLVERS / "00-SGD-fixed", tmp_path, monkeypatch)
+    unshuffled = solver(folder, overrides={"random_seed": 3})[0].net.params
+    net = (folder / "train.prototxt").read_text()
+    (folder / "train.prototxt").write_text(net.replace("batch_size: 8", "batch_size: 8 shuffle: true"))
+
+    def rows(seed):
+        made = solver(folder, overrides={"random_seed": seed})[0].net
+        return made, torch.cat([feed.next()[0] for feed in made.feeds.values() for _ in range(4)])
+
+    (first, once), (_, again), (_, other) = rows(3), rows(3), rows(4)
+    assert torch.equal(once, again) and not torch.equal(once, other)
+    for name, blobs in unshuffled.items():
+        assert all(torch.equal(a.data, b.data) for a, b in zip(blobs, first.params[name], strict=True))

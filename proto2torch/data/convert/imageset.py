@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto2torch.data import datum, image_list
-from proto2torch.data.decode import COLOUR, GREY, Undecodable, decode
+from proto2torch.data.decode import COLOUR, GREY, MOST_PIXELS, Undecodable, decode
 from proto2torch.data.image_list import Listed
 from proto2torch.data.image_paths import IMAGES
 from proto2torch.data.new_database import new_database
@@ -117,6 +117,9 @@ def write_all(
     Raises:
         DataError, RunError: as `convert_imageset`.
     """
+    if how.resize_width * how.resize_height > MOST_PIXELS:
+        received = f"{how.resize_width} x {how.resize_height}"
+        raise DataError(f"expected to resize to at most {MOST_PIXELS} pixels. Received: {received}")
     if how.shuffle:
         images = [images[place] for place in Stream(how.seed).shuffle(len(images)).tolist()]
     done, first = Converted(), None
@@ -226,8 +229,8 @@ def convert_folder(root: str, db: str, labels: str, how: Imageset | None = None)
     ]
     if not lines:
         raise DataError("there are no images in its folders", where=Where(file=root))
-    done = convert_imageset(os.path.join(root, ""), lines, db, replace(how or Imageset()))
-    with atomic(labels) as temporary:
+    with atomic(labels) as temporary:  # around all of it: both are written or neither
+        done = convert_imageset(os.path.join(root, ""), lines, db, replace(how or Imageset()))
         temporary.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8", errors="surrogateescape")
     return done, classes
 

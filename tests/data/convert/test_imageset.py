@@ -12,7 +12,7 @@ import pytest
 
 from proto2torch.data import LMDB
 from proto2torch.data.convert.imageset import Imageset, convert_folder, convert_imageset
-from proto2torch.errors import DataError, RunError
+from proto2torch.errors import DataError, Proto2TorchError
 from proto2torch.prototxt.schema import new
 
 from ..leveldbs import ours
@@ -139,8 +139,26 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    with pytest.raises(RunError, match=r"cannot write .*db: permission denied"):
+    with pytest.raises(DataError, match=r"cannot write .*db: permission denied"):
         convert_imageset(IMAGES, str(TOOLS / "list.txt"), str(tmp_path / "db"))
+
+
+def test_a_path_that_is_too_long_for_a_key(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 200) / ("b" * 200) / ("c" * 200)
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "1.png"), pictures(1, (4, 5, 3))[0])
+    (tmp_path / "list.txt").write_text(f"{folder.relative_to(tmp_path)}/1.png 3\n")
+    with pytest.raises(DataError, match=r"a key of an LMDB has 1 to 511 bytes. Received: 617, b'00000000_aaa"):
+        convert_imageset(f"{tmp_path}/", str(tmp_path / "list.txt"), str(tmp_path / "db"))
+    assert not (tmp_path / "db").exists()
+    leveldb = Imageset(backend="leveldb")
+    assert convert_imageset(f"{tmp_path}/", str(tmp_path / "list.txt"), str(tmp_path / "db"), leveldb).count == 1
+
+
+def test_a_size_that_takes_gigabytes(tmp_path: Path) -> None:
+    how = Imageset(resize_width=100_000, resize_height=100_000)
+    with pytest.raises(DataError, match=r"to resize to at most 89478485 pixels. Received: 100000 x 100000"):
+        convert_imageset(IMAGES, str(TOOLS / "list.txt"), str(tmp_path / "db"), how)
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -155,6 +173,9 @@ def test_class_folders(tmp_path: Path) -> None:
     found = LMDB(tmp_path / "db")
     assert found.keys == [b"00000000_rose/1.png", b"00000001_tulip/1.png", b"00000002_tulip/2.png"]
     assert [label for _, label in found] == [0, 1, 1]
+    with pytest.raises(Proto2TorchError, match="no such file or directory"):
+        convert_folder(str(tmp_path / "root"), str(tmp_path / "other"), str(tmp_path / "nowhere" / "labels.txt"))
+    assert not (tmp_path / "other").exists()
     assert np.array_equal(np.stack([image for image, _ in found]), images[[1, 2, 0]])
 
 

@@ -147,5 +147,5 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     paths = idx(tmp_path, pictures(1, (1, 2, 2))[:, 0], [1])
-    with pytest.raises(RunError, match=r"cannot write .*: no such file or directory"):
+    with pytest.raises(DataError, match=r"cannot write .*: no such file or directory\n  the folder .*nowhere does not"):
         convert_mnist(*paths, str(tmp_path / "nowhere" / "db"))
