@@ -24,7 +24,7 @@ _IN_MEMORY = 32 << 20  # bytes that all threads together copy at once
 
 @torch.no_grad()
 def copy(pairs: Iterable[tuple[Tensor, Array]], read: Read) -> None:
-    """Fill tensors with arrays of their shapes, in order, each by several threads where it is large."""
+    """Fill tensors with arrays of their shapes, by several threads: a large one by all of them."""
 
     def put(piece: tuple[Tensor, Array]) -> None:
         tensor, array = piece
@@ -35,9 +35,12 @@ def copy(pairs: Iterable[tuple[Tensor, Array]], read: Read) -> None:
             read(array, between)
             tensor.copy_(torch.from_numpy(between))
 
-    for tensor, array in pairs:
-        workers.run(put, list(_pieces(tensor.detach(), array)))
-        torch.autograd.graph.increment_version(tensor)  # torch does not see what is written into its memory
+    pairs = list(pairs)
+    try:
+        workers.run(put, [piece for tensor, array in pairs for piece in _pieces(tensor.detach(), array)])
+    finally:
+        for tensor, _ in pairs:
+            torch.autograd.graph.increment_version(tensor)  # torch does not see what is written into its memory
 
 
 def _pieces(tensor: Tensor, array: Array) -> Iterator[tuple[Tensor, Array]]:
