@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from proto2torch.ir.graph import Node, Shape
+from proto2torch.ir.layout import CONTIGUOUS
 from proto2torch.layers.base import Code, Layer, call, unless
 from proto2torch.layers.geometry import both, positive
 from proto2torch.layers.variants import understood
 
 MAX, AVE, STOCHASTIC = range(3)
 _CEIL = 0
+_MANY = 16  # channels from which on it pays to lay them side by side
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Pooling(Layer, type="Pooling", param="pooling_param"):
             return Code(f"F.adaptive_{'max' if maximum else 'avg'}_pool2d({{0}}, 1)")
         if not self._torch_has_it(x, window):
             return Code(f"caffe_{'max' if maximum else 'average'}_pool({{0}}, {self._arguments(window)})")
-        function = "F.max_pool2d({0}, " if maximum else "F.avg_pool2d({0}, "
+        ours = node.memory_format == CONTIGUOUS and not node.plain and x[1] >= _MANY
+        function = f"{'' if ours else 'F.'}max_pool2d({{0}}, " if maximum else "F.avg_pool2d({0}, "
         rounded = window.ceil and not (node.pinned and _divides(x, window))
         return Code(
             call(

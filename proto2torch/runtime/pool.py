@@ -4,6 +4,35 @@ import torch
 import torch.nn.functional as F
 
 
+class PooledByChannels(torch.autograd.Function):
+    """Max pooling of planes whose channels lie side by side meanwhile."""
+
+    @staticmethod
+    def forward(ctx, x, *window):
+        last = x.contiguous(memory_format=torch.channels_last)
+        y, index = torch.ops.aten.max_pool2d_with_indices(last, *window)
+        ctx.save_for_backward(x, index.contiguous())
+        ctx.window = window
+        return y.contiguous()
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, index = ctx.saved_tensors
+        dx = torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *ctx.window, index)
+        return dx, None, None, None, None, None
+
+
+def max_pool2d(x, kernel, stride=None, padding=0, ceil_mode=False):
+    """F.max_pool2d of contiguous planes of many channels: twice as fast on the CPU."""
+    window = kernel, stride or kernel, padding, 1, ceil_mode
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.max_pool2d(x, *window)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return PooledByChannels.apply(x, *window)
+    last = x.contiguous(memory_format=torch.channels_last)
+    return F.max_pool2d(last, *window).contiguous()
+
+
 def pooled_extents(size, kernel, stride, pad, ceil_mode):
     """Caffe's extents; with padding, a window that begins in the far one is dropped."""
     extents = []

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from proto2torch.errors import NetError
+from proto2torch.prototxt.style import written_as
 
 from .nets import Case, forward_line, run
 
@@ -105,6 +106,15 @@ def test_torchs_own_pooling_serves_where_it_agrees() -> None:
     assert forward_line(Case("Pooling", "pooling_param { pool: AVE global_pooling: true }")) == (
         "F.adaptive_avg_pool2d(b0, 1)"
     )
+
+
+def test_contiguous_planes_of_many_channels_are_pooled_by_ours() -> None:
+    case = Case("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", ((1, 16, 8, 8),))
+    assert forward_line(case) == "max_pool2d(b0, 2, ceil_mode=True)"
+    with written_as(plain=True):
+        assert forward_line(case) == "F.max_pool2d(b0, 2, ceil_mode=True)"
+    with written_as(memory_format="channels_last"):
+        assert forward_line(case) == "F.max_pool2d(b0, 2, ceil_mode=True)"
 
 
 def test_stochastic_pooling_in_test_weighs_each_value_by_its_share() -> None:
