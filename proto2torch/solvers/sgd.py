@@ -66,7 +66,7 @@ class SGD(Momentum):
             velocity,
             weight_decay=decay,
             momentum=momentum,
-            lr=lr,  # type: ignore[arg-type]  # a number or a tensor
+            lr=lr,
             dampening=dampening,
             nesterov=False,
             maximize=False,
