@@ -7,6 +7,7 @@ above all, in tensors that are written before a play.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -50,6 +51,9 @@ class Recorder(Protocol):
     def warm(self, work: Callable[[], Found]) -> Found:
         """Do the work as a recording does it."""
 
+    def examine(self, work: Callable[[], Found]) -> tuple[Found, str | None]:
+        """Do the work, and say why it should not be recorded; None where nothing is against it."""
+
     def record(self, work: Callable[[], Found]) -> tuple[Found, Callable[[], Any]]:
         """What the work will give, in memory that each play fills anew, and what plays it; nothing is computed yet."""
 
@@ -66,6 +70,21 @@ class CudaRecorder:
         torch.cuda.current_stream().wait_stream(stream)
         return done
 
+    def examine(self, work: Callable[[], Found]) -> tuple[Found, str | None]:
+        """A recording cannot wait for the device, and its memory comes on top of what plain iterations hold."""
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                found = self.warm(work)
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        if any("called a synchronizing" in str(warning.message) for warning in said):
+            return found, "it waits for the device"
+        held, whole = torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1]
+        return found, "it takes more than half of the device's memory" if 2 * held > whole else None
+
     def record(self, work: Callable[[], Found]) -> tuple[Found, Callable[[], Any]]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -76,8 +95,13 @@ class CudaRecorder:
 class Recorded:
     """The work of an iteration over the next batches of a net, recorded after the first iterations."""
 
-    def __init__(self, net: Net, batches: int, work: Work, recorder: Recorder | None = None) -> None:
-        """`batches` is how many of them an iteration takes."""
+    def __init__(
+        self, net: Net, batches: int, work: Work, recorder: Recorder | None = None, *, required: bool = True
+    ) -> None:
+        """`batches` is how many of them an iteration takes; where a recording is not `required`, one that cannot or
+        should not be is `refused`, and the work is done as it is."""
+        self.refused: str | None = None
+        self._required = required
         self._net, self._batches, self._work = net, batches, work
         self._recorder = recorder or CudaRecorder()
         self._seen = 0
@@ -91,14 +115,11 @@ class Recorded:
         `playable` says whether the recording would make this iteration.
 
         Raises:
-            DeviceError: the net does something that cannot be recorded.
+            DeviceError: a recording is required, and the net does something that cannot be recorded.
         """
         batches: list[Batch] = [self._net.batch() for _ in range(self._batches)]
-        if not playable or self._seen < _WARM or not self._fit(batches):
-            self._seen += 1
-            return self._recorder.warm(lambda: self._work(batches))
-        if self._play is None:
-            self._record(batches)
+        if not playable or self._seen < _WARM or not self._fit(batches) or not self._recording(batches):
+            return self._warmed(batches)
         for kept, given in zip(self._inputs, batches, strict=True):
             for name, value in given.items():
                 kept[name].copy_(value, non_blocking=True)
@@ -108,6 +129,13 @@ class Recorded:
         """Record anew, for tensors have been replaced."""
         self._seen, self._play = 0, None
 
+    def _warmed(self, batches: list[Batch]) -> Found:
+        self._seen += 1
+        if self._seen != 1 or self._required or self.refused:
+            return self._recorder.warm(lambda: self._work(batches))
+        found, self.refused = self._recorder.examine(lambda: self._work(batches))
+        return found
+
     def _fit(self, batches: list[Batch]) -> bool:
         """Whether batches have the shapes of the recorded ones, as the last of an epoch may not."""
         if self._play is None:
@@ -115,15 +143,21 @@ class Recorded:
         pairs = zip(self._inputs, batches, strict=True)
         return all(kept[name].shape == value.shape for kept, given in pairs for name, value in given.items())
 
-    def _record(self, batches: list[Batch]) -> None:
+    def _recording(self, batches: list[Batch]) -> bool:
+        """Whether there is a recording; the first call makes it."""
+        if self._play is not None or self.refused:
+            return self._play is not None
         self._inputs = [{name: value.clone() for name, value in given.items()} for given in batches]
         try:
             self._found, self._play = self._recorder.record(lambda: self._work(self._inputs))
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise DeviceError(f"this net cannot be recorded: {reason}", hint="leave --cuda-graph out") from error
+            self.refused = str(error).splitlines()[0]
+            if not self._required:
+                return False
+            raise DeviceError(f"this net cannot be recorded: {self.refused}", hint="leave --cuda-graph out") from error
         self._tensors = [blob.tensor for blob in self._net.learned]
         self._grads = [(tensor, tensor.grad) for tensor in self._tensors if tensor.grad is not None]
+        return True
 
     def _played(self) -> Found:
         assert self._play is not None

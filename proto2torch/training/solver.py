@@ -33,6 +33,7 @@ from proto2torch.training.scaling import Scale
 from proto2torch.training.signals import Action, Signals
 from proto2torch.training.smoothing import SmoothedLoss
 from proto2torch.training.snapshot import Names, Taken
+from proto2torch.training.trial import Trial
 from proto2torch.training.update import Update
 from proto2torch.training.watch import Watch
 from proto2torch.training.writing import Writer
@@ -73,7 +74,7 @@ class Solver:
         watch: bool = True,
         on_full_disk: str = "stop",
         fork: str = "",
-        cuda_graph: bool = False,
+        cuda_graph: bool | None = None,
     ) -> None:
         """Read the solver and build its nets.
 
@@ -94,7 +95,8 @@ class Solver:
             watch: whether a loss or a gradient that is not finite ends the training with a RunError.
             on_full_disk: "stop" where a snapshot that cannot be written ends the training, "go-on" where it is logged.
             fork: the fork of Caffe that the nets are written for, where their layers do not tell, as in `load`.
-            cuda_graph: whether an iteration is recorded once on the device, and played back.
+            cuda_graph: whether an iteration is recorded once on the device, and played back; None tries it on CUDA,
+                where the net allows it, and keeps what is faster.
 
         Raises:
             SolverError: what is wrong with the solver; NetError, DataError, WeightsError for what it names.
@@ -149,6 +151,7 @@ class Solver:
         self._iteration = Iteration(self.net, self._update, self._scale, self._watch)
         self._at_once = with_update(d)
         self._recorded = self._recording() if cuda_graph else None
+        self._trial = Trial() if cuda_graph is None and self._at_once and refusal(self.net) is None else None
         self._smoothed = SmoothedLoss(d.average_loss)
         self._stopping = self._ending = self.interrupted = False
         self._writer, self._keeping = Writer(), 0
@@ -336,15 +339,36 @@ class Solver:
             snapshot.check_names(self.net.graph.nodes)
 
     def _iterate(self) -> None:
-        """One iteration: at once, where it is recorded with its update and nothing is shown of it."""
-        display = self._due(self.definition.display)
-        if self._recorded and self._at_once and not display:
-            self.outputs, self.loss = self._recorded.run(self._iteration.prepare(self.iter))
-            if self.definition.display:
-                self._smoothed.add(self.loss)
+        """One iteration; what is not shown of it may be recorded, and is tried so, where nobody has decided."""
+        if self._due(self.definition.display):
+            self._step_by_step(display=True)
+        elif self._trial:
+            self._try(self._trial)
+        elif self._recorded and self._at_once:
+            self._all_at_once(self._recorded)
         else:
-            self._step_by_step(display)
+            self._step_by_step(display=False)
         self.iter += 1
+
+    def _try(self, trial: Trial) -> None:
+        """An iteration of the trial; after its last the faster way is kept."""
+        if not trial.recording:
+            trial.timed(lambda: self._step_by_step(display=False))
+            return
+        self._recorded = recorded = self._recorded or self._recording(required=False)
+        trial.timed(lambda: self._all_at_once(recorded))
+        verdict = trial.verdict()
+        if recorded.refused or (verdict and not verdict.record):
+            self._recorded = None
+        if recorded.refused or verdict:
+            self._trial = None
+        if verdict and not recorded.refused:
+            self.log(str(verdict))
+
+    def _all_at_once(self, recorded: Recorded) -> None:
+        self.outputs, self.loss = recorded.run(self._iteration.prepare(self.iter))
+        if self.definition.display:
+            self._smoothed.add(self.loss)
 
     def _step_by_step(self, display: bool) -> None:
         """Forward and backward over iter_size batches, the display where due, the update."""
@@ -372,12 +396,12 @@ class Solver:
             return found
         return self._iteration.gradients(({},) * self.definition.iter_size, self.iter, debug)
 
-    def _recording(self) -> Recorded:
+    def _recording(self, required: bool = True) -> Recorded:
         reason = refusal(self.net)
         if reason is not None:
             raise DeviceError(f"the training cannot be recorded as a CUDA graph: {reason}")
         work = self._iteration.whole if self._at_once else self._iteration.gradients
-        return Recorded(self.net, self.definition.iter_size, work)
+        return Recorded(self.net, self.definition.iter_size, work, required=required)
 
     def _tell(self, what: str, event: Event) -> None:
         self.history.add(event)
