@@ -20,7 +20,7 @@ from proto2torch.data.crop import Pick
 from proto2torch.data.datum import Image
 from proto2torch.data.draws import Draws
 from proto2torch.data.fields import refuse_others
-from proto2torch.data.on_device import Gathered, finish
+from proto2torch.data.on_device import Gathered, Stored, finish
 from proto2torch.errors import DataError
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
@@ -152,7 +152,7 @@ class Transform:
             return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         return torch.from_numpy(self._bytes.take(shape))
 
-    def finish(self, gathered: Gathered, device: torch.device) -> torch.Tensor:
+    def finish(self, gathered: Gathered | Stored, device: torch.device) -> torch.Tensor:
         """What `__call__` gives of gathered images, to the bit, computed on `device`."""
         if self._mean is not None and device not in self._means:
             self._means[device] = torch.from_numpy(self._mean).to(device)
