@@ -84,7 +84,7 @@ class Transform:
 
     def __call__(self, images: Sequence[Image], first: int) -> torch.Tensor:
         """Images (C, H, W), all checked by `shape`, to a float32 batch; `first` is the number of the first one."""
-        return self.apply(images, self.picks(images, first))
+        return self.apply(images, self.picks([image.shape for image in images], first))
 
     def apply(self, images: Sequence[Image], picks: Sequence[Pick]) -> torch.Tensor:
         """The same for picks that have been made."""
@@ -95,8 +95,17 @@ class Transform:
 
     def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
         """The crops of uint8 images as they are, to be finished on `device`."""
-        picks = self.picks(images, first)
-        pixels = self._pixels((len(images), *self.shape(images[0].shape)), device)
+        picks = self.picks([image.shape for image in images], first)
+        return Gathered(self._moved(images, picks, self.shape(images[0].shape), device), picks)
+
+    def whole(self, images: Sequence[Image], device: torch.device) -> torch.Tensor:
+        """uint8 images of one shape as they are, one behind the other, for `device`."""
+        return self._moved(images, [Pick(0, 0, False)] * len(images), images[0].shape, device)
+
+    def _moved(
+        self, images: Sequence[Image], picks: Sequence[Pick], shape: Shape, device: torch.device
+    ) -> torch.Tensor:
+        pixels = self._pixels((len(images), *shape), device)
         batch = pixels.numpy()
 
         def move(some: slice) -> None:
@@ -104,7 +113,7 @@ class Transform:
                 crop.move(image, pick, target)
 
         workers.run(move, workers.split(len(images), batch.nbytes))
-        return Gathered(pixels, picks)
+        return pixels
 
     def stream(self, images: Decoded, first: int) -> torch.Tensor:
         """The batch of images that are decoded one by one, each transformed while it is in the processor's cache."""
@@ -183,10 +192,10 @@ class Transform:
         if self._p.scale != 1:
             batch *= np.float32(self._p.scale)
 
-    def picks(self, images: Sequence[Image], first: int) -> list[Pick]:
-        """What is taken of each image, `first` being the number of the first one."""
-        drawn = self._draws.take(first, len(images)).tolist()
-        return [self._pick(image.shape, words) for image, words in zip(images, drawn, strict=True)]
+    def picks(self, shapes: Sequence[Shape], first: int) -> list[Pick]:
+        """What is taken of images of these shapes, `first` being the number of the first one."""
+        drawn = self._draws.take(first, len(shapes)).tolist()
+        return [self._pick(shape, words) for shape, words in zip(shapes, drawn, strict=True)]
 
     def _pick(self, image: Shape, words: Sequence[int]) -> Pick:
         mirrored, extent = bool(self._p.mirror and words[0] % 2), self._p.crop_size

@@ -14,7 +14,7 @@ import torch
 
 import proto2torch as p2t
 from proto2torch import data
-from proto2torch.data import database, on_device
+from proto2torch.data import database, device_cache, on_device
 from proto2torch.data.database import DatabaseSource
 from proto2torch.weights import blobproto
 
@@ -41,6 +41,7 @@ def written(folder: Path) -> None:
     blobproto.write(str(folder / "mean.binaryproto"), mean)
 
 
+CACHED = Path(__file__).with_name("test_device_cache.py")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -68,7 +69,7 @@ compiled = pytest.mark.skipif(
 def test_one_kernel_makes_the_same_numbers() -> None:
     """What else is tested here, by the kernel that CUDA has, interpreted on the CPU."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", __file__, "-q", "-k", "numbers_are_those"],
+        [sys.executable, "-m", "pytest", __file__, str(CACHED), "-q", "-k", "numbers_are_those"],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
@@ -186,6 +187,7 @@ def test_bytes_for_cuda_are_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     written(tmp_path)
     source = DatabaseSource(data_layer(tmp_path, batch=4), "TEST", 0)
     monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(device_cache, "free", lambda device: 0)
     source.gather(0, torch.device("cuda"))
     assert asked == [((4, 3, 7, 9), torch.uint8, True)]
     source.gather(0, CPU)
