@@ -40,7 +40,8 @@ class Momentum(Rule):
         """Divide the group's velocity by the rate, where that can be."""
         if rate < LEAST:
             return False
-        rescale(group, self._velocities(group), rate)
+        if group["scale"] != rate:
+            rescale(group, self._velocities(group), rate)
         return True
 
     def history(self, param: Tensor) -> list[Tensor]:
