@@ -59,19 +59,24 @@ class Recorder(Protocol):
 
 
 class CudaRecorder:
-    """Records work on the current CUDA device."""
+    """Records work on a CUDA device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: Any = None
 
     def warm(self, work: Callable[[], Found]) -> Found:
         """On a stream beside, for a recording is one too."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            done = work()
-        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.device(self._device):
+            self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                done = work()
+            torch.cuda.current_stream().wait_stream(self._stream)
         return done
 
     def examine(self, work: Callable[[], Found]) -> tuple[Found, str | None]:
-        """A recording cannot wait for the device, and its memory comes on top of what plain iterations hold."""
+        """A recording cannot wait for the device, and its memory comes on top of what plain iterations take."""
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -82,12 +87,18 @@ class CudaRecorder:
                 torch.cuda.set_sync_debug_mode(before)
         if any("called a synchronizing" in str(warning.message) for warning in said):
             return found, "it waits for the device"
-        held, whole = torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1]
-        return found, "it takes more than half of the device's memory" if 2 * held > whole else None
+        return found, None if self._has_room() else "there is no memory for it"
+
+    def _has_room(self) -> bool:
+        """Whether an iteration fits twice beside what is held: recorded, and plain as those that are shown."""
+        device, held = self._device, torch.cuda.memory_allocated(self._device)
+        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
+        return 2 * (torch.cuda.max_memory_allocated(device) - held) <= free
 
     def record(self, work: Callable[[], Found]) -> tuple[Found, Callable[[], Any]]:
+        """Threads that read data and write snapshots go on with theirs."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             found = work()
         return found, graph.replay
 
@@ -103,7 +114,7 @@ class Recorded:
         self.refused: str | None = None
         self._required = required
         self._net, self._batches, self._work = net, batches, work
-        self._recorder = recorder or CudaRecorder()
+        self._recorder = recorder or CudaRecorder(net.device)
         self._seen = 0
         self._play: Callable[[], Any] | None = None
         self._inputs: list[dict[str, Tensor]] = []
@@ -148,6 +159,8 @@ class Recorded:
         if self._play is not None or self.refused:
             return self._play is not None
         self._inputs = [{name: value.clone() for name, value in given.items()} for given in batches]
+        for blob in self._net.learned:
+            blob.tensor.grad = None  # so that nothing of before is given back within the recording
         try:
             self._found, self._play = self._recorder.record(lambda: self._work(self._inputs))
         except RuntimeError as error:

@@ -33,7 +33,7 @@ from proto2torch.training.scaling import Scale
 from proto2torch.training.signals import Action, Signals
 from proto2torch.training.smoothing import SmoothedLoss
 from proto2torch.training.snapshot import Names, Taken
-from proto2torch.training.trial import Trial
+from proto2torch.training.trial import CudaClock, Trial
 from proto2torch.training.update import Update
 from proto2torch.training.watch import Watch
 from proto2torch.training.writing import Writer
@@ -151,7 +151,8 @@ class Solver:
         self._iteration = Iteration(self.net, self._update, self._scale, self._watch)
         self._at_once = with_update(d)
         self._recorded = self._recording() if cuda_graph else None
-        self._trial = Trial() if cuda_graph is None and self._at_once and refusal(self.net) is None else None
+        tried = cuda_graph is None and self._at_once and refusal(self.net) is None
+        self._trial = Trial(CudaClock(self.device)) if tried else None
         self._smoothed = SmoothedLoss(d.average_loss)
         self._stopping = self._ending = self.interrupted = False
         self._writer, self._keeping = Writer(), 0

@@ -25,11 +25,15 @@ class Clock(Protocol):
 
 
 class CudaClock:
-    """The time of the current stream."""
+    """The time of a device's current stream."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
 
     def now(self) -> Any:
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        with torch.cuda.device(self._device):
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record()
         return event
 
     def between(self, start: Any, end: Any) -> float:
@@ -56,8 +60,8 @@ class Verdict(NamedTuple):
 class Trial:
     """Times plain iterations, then recorded ones; the verdict is that of their medians."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or CudaClock()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._taken: list[tuple[Any, Any]] = []
 
     @property
