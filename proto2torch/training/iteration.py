@@ -47,6 +47,8 @@ class Iteration:
                 debug.backward()
             elif self._net.loss.requires_grad:
                 self._scaled(self._net.loss).backward()  # type: ignore[no-untyped-call]
+        if debug and self._scale:  # it logs gradients as they are
+            self._scale.scale([blob.tensor.grad for blob in self._net.learned if blob.tensor.grad is not None])
         found = {name: value.detach() for name, value in outputs.items()}
         return found, losses[0] if len(losses) == 1 else torch.stack(losses).sum() / len(losses)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from proto2torch.cli import main
 from proto2torch.errors import DeviceError
 from proto2torch.training.graphs import Recorded, refusal, with_update
 
-from .cases import CASES, SOLVERS, Captured, enter, expected, relative_error, weights
+from .cases import CASES, RUNS, SOLVERS, Captured, enter, expected, relative_error, weights
 from .tape import Tape
 
 QUIET = {"display": 0, "snapshot": 0}
@@ -96,6 +98,26 @@ def test_a_resumed_training_goes_on_as_it_would_have(case):
     resumed.step(12)
     assert recorder.records == 2
     same(resumed, whole)
+
+
+def test_batch_norms_and_tests_in_between(monkeypatch, tmp_path):
+    """Statistics are gathered by the plays, and the tests use them."""
+    shutil.copytree(RUNS, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path / "runs/bn-step")
+    trained = []
+    for recorder in (None, Tape()):
+        log = Captured()
+        overrides = {"max_iter": 30, "test_interval": 10, "snapshot_after_train": False, "snapshot": 0}
+        training = p2t.Solver("solver.prototxt", overrides=overrides, log=log)
+        training._update.rule.rates_on_device()
+        if recorder:
+            training._recorded = Recorded(training.net, 1, training._iteration.whole, recorder)
+        training.solve()
+        trained.append(([line for line in log.lines() if "Test net" in line], training))
+    assert recorder.plays == 30 - 3 - 3  # those that warm it, and those that are shown
+    assert len(trained[0][0]) == 4 * 2
+    assert trained[0][0] == trained[1][0]
+    same(trained[0][1], trained[1][1])
 
 
 def test_a_rate_that_no_graph_can_take_is_not_played(case):

@@ -86,3 +86,17 @@ def test_a_training_in_16_bits_stays_near_caffes(chosen, near, monkeypatch, tmp_
     assert ours.dtype == torch.float32
     assert 1e-5 < (ours - theirs).norm() / theirs.norm() < near  # in float32 it would be less
     assert all(value.dtype == torch.float32 for value in solver.outputs.values())
+
+
+def test_debug_info_in_fp16_changes_no_update(monkeypatch, tmp_path):
+    shutil.copytree(CASE, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    precision.choose("fp16")
+    trained = []
+    for debug in (False, True):
+        overrides = {"debug_info": debug, "iter_size": 2, "snapshot": 0}
+        solver = p2t.Solver("solver.prototxt", weights="init.caffemodel", overrides=overrides, log=lambda line: None)
+        solver.step(5)
+        trained.append([blob.data for blob in solver.net.learned])
+    for ours, theirs in zip(*trained, strict=True):
+        assert (ours - theirs).norm() <= 0.01 * theirs.norm()
