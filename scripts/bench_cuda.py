@@ -295,7 +295,7 @@ def _from_database(root: Path, trained: Trained, device: str) -> Iterator[p2t.So
 
 @contextmanager
 def _share(share: float) -> Iterator[None]:
-    """Of the device's free memory, what a database may take; a training decides at its first batch."""
+    """Of the device's free memory, what a database may take; it is decided in the iterations of `_ours`."""
     before, device_cache.SHARE = device_cache.SHARE, share
     try:
         yield

@@ -9,7 +9,7 @@ import torch
 
 from proto2torch.data.datum import Datum, Image, NotADatum, Parser
 from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable
-from proto2torch.data.device_cache import Arriving, DeviceCache, fits
+from proto2torch.data.device_cache import Arriving, DeviceCache, fits, settled
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
 from proto2torch.data.on_device import Pending, finished
@@ -50,12 +50,14 @@ class DatabaseSource:
         self._p: Any = definition.message.data_param
         self._labels = tops(definition, 1, 2) == 2
         self.batch_size = batch_size(definition, "data_param")
+        self._phase = phase
         self._transform = Transform(definition, phase, new_seed(seed))
         self._parse = Parser()
         self._how = how_decoded(definition)
         self._records = open_database(definition)
         self._cache: DeviceCache | None = None
-        self._cached_for: torch.device | None = None  # the device that this has been decided for
+        self._undecided = False  # a LevelDB stays so: it does not know how many records it has
+        self._gathered: tuple[torch.device | None, int] = None, 0  # batches for the last device
         try:
             self.shapes = self._shapes()
         except BaseException:
@@ -103,14 +105,16 @@ class DatabaseSource:
         return finished(self._transform, gathered.stored() if isinstance(gathered, Arriving) else gathered, device)
 
     def _cache_for(self, device: torch.device) -> DeviceCache | None:
-        """What keeps the images on a device; whether they fit is decided at its first batch."""
-        if device != self._cached_for:
-            self._cached_for, self._cache = device, self._new_cache(device)
+        """What keeps the images on a device; whether they fit is decided once."""
+        before, batches = self._gathered
+        if device != before:
+            self._cache, self._undecided, batches = None, self._p.backend == _LMDB, 0
+        self._gathered = device, batches + 1
+        if self._undecided and settled(self._phase, batches, self.batch_size, len(self._records)):
+            self._cache, self._undecided = self._new_cache(device), False
         return self._cache
 
     def _new_cache(self, device: torch.device) -> DeviceCache | None:
-        if self._p.backend != _LMDB:  # a LevelDB does not know how many records it has
-            return None
         datum, count = self._datum(*next(self._records.take(0, 1))), len(self._records)
         if datum.encoded or not len(datum.data) or not fits(count, shape := datum.image().shape, device):
             return None

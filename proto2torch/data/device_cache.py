@@ -15,7 +15,8 @@ from proto2torch.data.on_device import Pending, Stored
 from proto2torch.ir.graph import Shape
 
 SHARE = 0.25
-"""Of the memory that is free on the device when its first batch is made."""
+"""Of the memory that is free on the device once the training has taken its own."""
+_FIRST = 16  # batches of a training; it has taken its memory when they are made, some of them ahead
 
 
 def free(device: torch.device) -> int:
@@ -26,6 +27,14 @@ def free(device: torch.device) -> int:
 def fits(count: int, shape: Shape, device: torch.device) -> bool:
     """Whether `count` images of one shape, in bytes, may stay on the device."""
     return count * math.prod(shape) <= SHARE * free(device)
+
+
+def settled(phase: str, batches: int, size: int, count: int) -> bool:
+    """Whether the memory that is free then is what a training leaves, after so many batches of a size.
+
+    The first pass of a test may come before the first step.
+    """
+    return batches >= _FIRST if phase == "TRAIN" else batches * size >= count
 
 
 @dataclass(frozen=True)

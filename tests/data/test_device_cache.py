@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from proto2torch.data import device_cache
+from proto2torch.data import database, device_cache
 from proto2torch.data.database import DatabaseSource
 from proto2torch.data.device_cache import Arriving, DeviceCache
-from proto2torch.data.on_device import Pending, Stored
+from proto2torch.data.on_device import Gathered, Pending, Stored
 from proto2torch.errors import DataError
 
 from .leveldbs import write as write_leveldb
@@ -23,6 +23,7 @@ from .test_on_device import CPU, INTERPRETED, TRANSFORMS, launches, written  # n
 def room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU as a device with memory of its own: room for four times the ten pictures, and no byte more."""
     monkeypatch.setattr(device_cache, "free", lambda device: 4 * 10 * 3 * 7 * 9)
+    monkeypatch.setattr(database, "settled", lambda *when: True)
 
 
 def batch(source: DatabaseSource, first: int) -> tuple[torch.Tensor, ...]:
@@ -145,6 +146,25 @@ def test_the_cpu_has_no_memory_of_its_own_and_cuda_a_quarter(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (400, 1000))
     assert device_cache.fits(4, (1, 5, 5), torch.device("cuda"))
     assert not device_cache.fits(4, (1, 5, 6), torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("phase", "before"), [("TRAIN", 16), ("TEST", 3)])
+def test_it_begins_when_a_training_has_taken_its_memory(
+    phase: str, before: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is after some batches, of a test after a pass; what has passed by comes with the next epoch."""
+    monkeypatch.setattr(database, "settled", device_cache.settled)
+    written(tmp_path)
+    definition = data_layer(tmp_path, batch=4, transform="crop_size: 5 mirror: true")
+    host, device = (DatabaseSource(definition, phase, 5) for _ in range(2))
+    made = []
+    for first in range(0, 4 * (before + 5), 4):
+        gathered = device.gather(first, CPU)
+        made.append(type(gathered.images) if isinstance(gathered, Pending) else Arriving)
+        assert all(map(torch.equal, device.finish(gathered, CPU), host.batch(first)))
+    assert made == [Gathered] * before + [Arriving] * 3 + [Stored] * 2
+    host.close()
+    device.close()
 
 
 def test_images_are_kept_in_as_few_copies_as_there_are_stretches() -> None:
