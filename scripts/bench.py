@@ -23,6 +23,8 @@
                           says; at most 1/20, 1/5, 1/0.9 and 1.1
     scripts/bench detection  SSD300's output layer against torchvision's batched_nms over the same boxes; at most 2.0
     scripts/bench mobilenet_ssd  MobileNet-SSD against the net without its output layer and that layer; at most 1.05
+    scripts/bench --device cuda:0 cuda  on a GPU: cuda_lenet, cuda_lenet_solver, cuda_images and cuda_fed, as
+                          bench_cuda.py says; at most 100 us, 3 s, 1.0 and 1/0.97
 
 Each round of all but the two of memory times both sides, one after the other, in an order that alternates; the ratio is
 the median of the rounds' ratios. The first line says what machine it ran on; the processor's time tells more than the
@@ -43,8 +45,9 @@ import tempfile
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import bench_cuda
 import bench_data
 import bench_detection
 import bench_kernels
@@ -66,7 +69,8 @@ RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/Res
 TARGETS = {"step": 0.645, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77, "rules": 1.1}
 TARGETS |= {"weights": 1.2, "sealed": 2.0, "vgg16": 1.0, "weights_peak": 64, "features": 1.053}
 TARGETS |= {"detection": 2.0, "mobilenet_ssd": 1.05}
-TARGETS |= bench_data.TARGETS | bench_speed.TARGETS
+TARGETS |= bench_data.TARGETS | bench_speed.TARGETS | bench_cuda.TARGETS
+GROUPS = {"data": bench_data.TARGETS, "cuda": bench_cuda.TARGETS}
 
 BATCHES, BATCH = 8, 64
 
@@ -150,7 +154,7 @@ def step(device: str) -> Sides:
     )
 
 
-def _solver(net: str, images: Tensor, labels: Tensor, device: str) -> p2t.Solver:
+def _solver(net: str, images: Tensor, labels: Tensor, device: str, rate: float = 0.01) -> p2t.Solver:
     """A solver of the net, its batches from memory."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -159,7 +163,8 @@ def _solver(net: str, images: Tensor, labels: Tensor, device: str) -> p2t.Solver
         (root / "list.txt").write_text(str(root / "data.h5"))
         (root / "net.prototxt").write_text(net)
         (root / "solver.prototxt").write_text(SOLVER)
-        solver = p2t.Solver(root / "solver.prototxt", device=device, log=lambda message: None)
+        how: dict[str, Any] = {"device": device, "overrides": {"base_lr": rate}, "log": lambda message: None}
+        solver = p2t.Solver(root / "solver.prototxt", **how)
     batches = list(zip(images.to(device), labels.float().to(device), strict=True))
     solver.net.feeds["memory"] = Memory(batches)
     return solver
@@ -287,11 +292,25 @@ def _rows(name: str, rounds: int, device: str) -> Iterator[dict[str, object]]:
             yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"rules {rule}"}
     elif name == "export":
         yield bench_speed.export(rounds)
+    elif name == "cuda_lenet_solver":
+        yield bench_cuda.lenet_solver(device, LENET)
+    elif name in bench_cuda.TARGETS:
+        for row in bench_cuda.rows(name, device, _solver, LENET, ByHand()):
+            sides = Sides(row.ours, row.theirs, row.calls, against=row.against)
+            yield _with_speed(summary(name, measure(sides, rounds, device), sides), row)
     elif name in bench_data.TARGETS:
         yield bench_data.row(name, rounds, LENET, SOLVER)
     else:
         sides = BENCHES[name](device)
         yield summary(name, measure(sides, rounds, device), sides)
+
+
+def _with_speed(found: dict[str, object], row: bench_cuda.Row) -> dict[str, object]:
+    ours, theirs = (
+        round(row.images / float(str(found[f"{side}_ms"])) * 1000, 1) if row.images else None
+        for side in ("proto2torch", "theirs")
+    )
+    return found | {"bench": row.name, "images_s": ours, "theirs_images_s": theirs, "target_us": row.most_us}
 
 
 def _plain(found: Found, against: str) -> Sides:
@@ -362,6 +381,8 @@ def _line(row: dict[str, object]) -> str:
         )
     if row["bench"] in bench_data.TARGETS:
         return bench_data.line(row)
+    if str(row["bench"]).startswith("cuda_"):
+        return bench_cuda.line(row)
     if row["bench"] == "weights_peak":
         return f"weights_peak: {row['mb']} MB beyond the parameters (target {row['target']})"
     return (
@@ -378,14 +399,17 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda:0")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    names = [n for name in arguments.benches for n in (bench_data.TARGETS if name == "data" else [name])]
+    names = [n for name in arguments.benches for n in GROUPS.get(name, [name])]
     unknown = [name for name in names if name not in TARGETS]
     if unknown:
         parser.error(f"expected {' or '.join(TARGETS)}. Received: {unknown[0]!r}")
+    elsewhere = [name for name in names if name in bench_cuda.TARGETS] if arguments.device == "cpu" else []
+    if elsewhere:
+        sys.exit(f"error: {elsewhere[0]} is measured on a GPU, with --device cuda:0. Received: --device cpu")
     if not arguments.json:
         print(machine(arguments.device))
     found = []
-    for name in names or TARGETS:
+    for name in names or [name for name in TARGETS if arguments.device != "cpu" or name not in bench_cuda.TARGETS]:
         for row in _rows(name, arguments.rounds, arguments.device):
             found.append(row)
             if not arguments.json:

@@ -66,13 +66,13 @@ def caffenet_text(path: Path, batch: int) -> str:
     return "layer ".join([head, data, *kept])
 
 
-def caffenet_by_hand(images: Tensor, labels: Tensor) -> Side:
-    """The train step of CaffeNet as a person writes it, with the multipliers of its file."""
+def caffenet_module() -> nn.Module:
+    """CaffeNet as a person writes it."""
 
     def pooled() -> list[nn.Module]:
         return [nn.MaxPool2d(3, 2, ceil_mode=True), nn.LocalResponseNorm(5, alpha=0.0001)]
 
-    model = nn.Sequential(
+    return nn.Sequential(
         *(nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), *pooled()),
         *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), *pooled()),
         *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU()),
@@ -80,7 +80,12 @@ def caffenet_by_hand(images: Tensor, labels: Tensor) -> Side:
         *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Flatten()),
         *(nn.Linear(9216, 4096), nn.ReLU(), nn.Dropout()),
         *(nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 1000)),
-    ).to(images.device)
+    )
+
+
+def caffenet_by_hand(images: Tensor, labels: Tensor) -> Side:
+    """The train step of CaffeNet as a person writes it, with the multipliers of its file."""
+    model = caffenet_module().to(images.device)
     weights = [p for p in model.parameters() if p.dim() > 1]
     biases = [p for p in model.parameters() if p.dim() == 1]
     optimizer = torch.optim.SGD([{"params": weights}, {"params": biases, "lr": 0.02, "weight_decay": 0}], **RULE)

@@ -47,7 +47,11 @@ EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--json-log", metavar="FILE", type=options.FILE, help="Append each event to FILE, a JSON object a line.")
 @click.option("--tensorboard", metavar="DIR", type=options.FILE, help="Write the figures for TensorBoard.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the train net; the log says whether it was faster.")
-@click.option("--cuda-graph", is_flag=True, help="Record forward and backward once, and play them back. CUDA only.")
+@click.option(
+    "--cuda-graph/--no-cuda-graph",
+    default=None,
+    help="Record an iteration once on the GPU, and play it back. [tried on CUDA, and kept where it is faster]",
+)
 @click.option("--profile", metavar="N", type=click.IntRange(min=1), help="Write where the time of N iterations goes.")
 @click.option("--records/--no-records", default=True, help="Whether to write the folder PREFIX_run. [yes]")
 def train(
@@ -69,7 +73,7 @@ def train(
     dry_run: bool,
     watch: bool,
     on_full_disk: str,
-    cuda_graph: bool,
+    cuda_graph: bool | None,
     glog: bool,
     **told: Any,
 ) -> None:
@@ -114,7 +118,7 @@ def train(
         callbacks=() if dry_run else _callbacks(**told),
         watch=watch,
         on_full_disk=on_full_disk,
-        cuda_graph=cuda_graph,
+        cuda_graph=_recorded(cuda_graph, **told),
     )
     if (told["best"] or told["patience"]) and not training.test_nets:
         refuse("--best and --patience go by a test net's outputs. Received: a solver without test nets")
@@ -131,6 +135,11 @@ def train(
     run(training, restore=restore, sigint_effect=sigint_effect, sighup_effect=sighup_effect)
     if training.interrupted:
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _recorded(asked: bool | None, *, compiled: bool, profile: int | None, **_: Any) -> bool | None:
+    """Whether to record; what is compiled, or profiled layer by layer, is so only where that is asked for."""
+    return False if asked is None and (compiled or profile) else asked
 
 
 def _callbacks(

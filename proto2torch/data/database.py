@@ -9,6 +9,7 @@ import torch
 
 from proto2torch.data.datum import Datum, Image, NotADatum, Parser
 from proto2torch.data.decode import COLOUR, GREY, UNCHANGED, Undecodable
+from proto2torch.data.device_cache import Arriving, DeviceCache, fits, settled
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, refuse_others, tops
 from proto2torch.data.on_device import Pending, finished
@@ -49,10 +50,14 @@ class DatabaseSource:
         self._p: Any = definition.message.data_param
         self._labels = tops(definition, 1, 2) == 2
         self.batch_size = batch_size(definition, "data_param")
+        self._phase = phase
         self._transform = Transform(definition, phase, new_seed(seed))
         self._parse = Parser()
         self._how = how_decoded(definition)
         self._records = open_database(definition)
+        self._cache: DeviceCache | None = None
+        self._undecided = False  # a LevelDB stays so: it does not know how many records it has
+        self._gathered: tuple[torch.device | None, int] = None, 0  # batches for the last device
         try:
             self.shapes = self._shapes()
         except BaseException:
@@ -75,19 +80,45 @@ class DatabaseSource:
             data = self._transform(self._images(found), first)
         return (data, labels) if self._labels else (data,)
 
-    def gather(self, first: int, device: torch.device) -> Pending | Batch:
-        """Bytes for `device`; float32 where the records hold that."""
+    def gather(self, first: int, device: torch.device) -> Pending | Arriving | Batch:
+        """Bytes for `device`; float32 where the records hold that. Nothing is read of what lies on the device."""
+        cache = self._cache_for(device)
+        places = cache.places(first, self.batch_size) if cache else []
+        if cache and cache.has(places):
+            return cache.batch(places, self._transform.picks([cache.shape] * len(places), first))
         found, labels = self._take(first)
         if _with_floats(found):
+            self._cache = None
             return self.batch(first)
         if any(datum.encoded for _, datum in found):
+            self._cache = None
             images = self._transform.gather_stream(self._decoded(found), first, device)
-        else:
-            images = self._transform.gather(self._images(found), first, device)
-        return Pending(images, labels if self._labels else None)
+            return Pending(images, labels if self._labels else None)
+        raw = self._images(found)
+        if cache and all(image.shape == cache.shape for image in raw):
+            picks = self._transform.picks([cache.shape] * len(raw), first)
+            return Arriving(cache, self._transform.whole(raw, device), labels, places, picks)
+        self._cache = None
+        return Pending(self._transform.gather(raw, first, device), labels if self._labels else None)
 
-    def finish(self, gathered: Pending | Batch, device: torch.device) -> Batch:
-        return finished(self._transform, gathered, device)
+    def finish(self, gathered: Pending | Arriving | Batch, device: torch.device) -> Batch:
+        return finished(self._transform, gathered.stored() if isinstance(gathered, Arriving) else gathered, device)
+
+    def _cache_for(self, device: torch.device) -> DeviceCache | None:
+        """What keeps the images on a device; whether they fit is decided once."""
+        before, batches = self._gathered
+        if device != before:
+            self._cache, self._undecided, batches = None, self._p.backend == _LMDB, 0
+        self._gathered = device, batches + 1
+        if self._undecided and settled(self._phase, batches, self.batch_size, len(self._records)):
+            self._cache, self._undecided = self._new_cache(device), False
+        return self._cache
+
+    def _new_cache(self, device: torch.device) -> DeviceCache | None:
+        datum, count = self._datum(*next(self._records.take(0, 1))), len(self._records)
+        if datum.encoded or not len(datum.data) or not fits(count, shape := datum.image().shape, device):
+            return None
+        return DeviceCache(count, shape, self._transform.shape(shape)[1:], self._labels, device)
 
     def name(self, number: int) -> str:
         """A record as messages name it."""

@@ -20,7 +20,7 @@ from proto2torch.data.crop import Pick
 from proto2torch.data.datum import Image
 from proto2torch.data.draws import Draws
 from proto2torch.data.fields import refuse_others
-from proto2torch.data.on_device import Gathered, finish
+from proto2torch.data.on_device import Gathered, Stored, finish
 from proto2torch.errors import DataError
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
@@ -85,7 +85,7 @@ class Transform:
 
     def __call__(self, images: Sequence[Image], first: int) -> torch.Tensor:
         """Images (C, H, W), all checked by `shape`, to a float32 batch; `first` is the number of the first one."""
-        return self.apply(images, self.picks(images, first))
+        return self.apply(images, self.picks([image.shape for image in images], first))
 
     def apply(self, images: Sequence[Image], picks: Sequence[Pick]) -> torch.Tensor:
         """The same for picks that have been made."""
@@ -101,15 +101,24 @@ class Transform:
 
     def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
         """The crops of uint8 images as they are, to be finished on `device`."""
-        picks = self.picks(images, first)
-        pixels = self._pixels((len(images), *self.shape(images[0].shape)), device)
+        picks = self.picks([image.shape for image in images], first)
+        return Gathered(self._moved(images, picks, self.shape(images[0].shape), device), picks)
+
+    def whole(self, images: Sequence[Image], device: torch.device) -> torch.Tensor:
+        """uint8 images of one shape as they are, one behind the other, for `device`."""
+        return self._moved(images, [Pick(0, 0, False)] * len(images), images[0].shape, device)
+
+    def _moved(
+        self, images: Sequence[Image], picks: Sequence[Pick], shape: Shape, device: torch.device
+    ) -> torch.Tensor:
+        pixels = self._pixels((len(images), *shape), device)
         batch = pixels.numpy()
         if crop.alike(images):
             _gather(images, picks, batch)
         else:
             for image, pick, target in zip(images, picks, batch, strict=True):
                 crop.move(image, pick, target)
-        return Gathered(pixels, picks)
+        return pixels
 
     def stream(self, images: Decoded, first: int) -> torch.Tensor:
         """The batch of uint8 images that are decoded one by one, by several threads."""
@@ -149,7 +158,7 @@ class Transform:
             return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         return torch.from_numpy(self._bytes.take(shape))
 
-    def finish(self, gathered: Gathered, device: torch.device) -> torch.Tensor:
+    def finish(self, gathered: Gathered | Stored, device: torch.device) -> torch.Tensor:
         """What `__call__` gives of gathered images, to the bit, computed on `device`."""
         if self._mean is not None and device not in self._means:
             self._means[device] = torch.from_numpy(self._mean).to(device)
@@ -200,10 +209,10 @@ class Transform:
         there = pick._replace(left=self._turned.shape[2] - pick.left - columns)
         return crop.part(self._turned, there, rows, columns)
 
-    def picks(self, images: Sequence[Image], first: int) -> list[Pick]:
-        """What is taken of each image, `first` being the number of the first one."""
-        drawn = self._draws.take(first, len(images)).tolist()
-        return [self._pick(image.shape, words) for image, words in zip(images, drawn, strict=True)]
+    def picks(self, shapes: Sequence[Shape], first: int) -> list[Pick]:
+        """What is taken of images of these shapes, `first` being the number of the first one."""
+        drawn = self._draws.take(first, len(shapes)).tolist()
+        return [self._pick(shape, words) for shape, words in zip(shapes, drawn, strict=True)]
 
     def _pick(self, image: Shape, words: Sequence[int]) -> Pick:
         mirrored, extent = bool(self._p.mirror and words[0] % 2), self._p.crop_size

@@ -11,7 +11,7 @@ The rules are ordinary `torch.optim.Optimizer`s, to be used by themselves too, w
 
 SGD, Nesterov and Adam run on torch's fused kernels, which read and write each tensor once, where the tensors allow it
 (`fused`). The others, and all where the update itself is to be kept, are `foreach`: one call for a group's tensors.
-There is no capturable form: the rates are numbers on the host, so that a step starts a few kernels and waits for
-nothing, but a captured CUDA graph would keep the rate it was captured with. `definition` and `policies` do not import
-torch.
+A step starts a few kernels and waits for nothing. It has two parts, `prepare` on the host and `make` on the device:
+after `rates_on_device` a `make` that a CUDA graph has recorded can be played at any rate. `definition` and `policies`
+do not import torch.
 """

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proto2torch.solvers.base import Direction, Params, Rule
+from proto2torch.solvers.base import Direction, Params, Rate, Rule
 from proto2torch.solvers.numbers import float32
 
 
@@ -42,7 +42,7 @@ class AdaDelta(Rule):
             regularization=regularization,
         )
 
-    def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
+    def direction(self, group: dict[str, Any], rate: Rate, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         square_gradient, square_update = history
         momentum, delta = float32(group["momentum"]), float32(group["delta"])
         torch._foreach_mul_(square_gradient, momentum)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proto2torch.solvers.base import Direction, Params, Rule
+from proto2torch.solvers.base import Direction, Params, Rate, Rule
 from proto2torch.solvers.numbers import float32
 
 
@@ -32,7 +32,7 @@ class AdaGrad(Rule):
     ) -> None:
         super().__init__(params, lr=lr, delta=delta, weight_decay=weight_decay, regularization=regularization)
 
-    def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
+    def direction(self, group: dict[str, Any], rate: Rate, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         (square_sum,) = history
         torch._foreach_addcmul_(square_sum, grads, grads)
         root = torch._foreach_sqrt(square_sum)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proto2torch.solvers.base import Direction, Params, Rule
+from proto2torch.solvers.base import Direction, Params, Rate, Rule
 from proto2torch.solvers.numbers import float32, power
 
 
@@ -19,7 +19,8 @@ class Adam(Rule):
         v = b2 * v + (1 - b2) * g^2
         w = w - a * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + delta)
 
-    `torch.optim.Adam` adds its eps after the correction: it is this rule with eps = delta / sqrt(1 - b2^t).
+    The factor before m is the rate of an update here. `torch.optim.Adam` adds its eps after the correction: it is this
+    rule at a step so late that it corrects nothing more.
     """
 
     slots = ("mean", "square_mean")
@@ -43,8 +44,13 @@ class Adam(Rule):
             weight_decay=weight_decay,
             regularization=regularization,
         )
+        self._late: Tensor | None = None
 
-    def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
+    def rate(self, group: dict[str, Any]) -> float:
+        b1, b2 = float32(group["momentum"]), float32(group["momentum2"])
+        return float32(super().rate(group) * correction(b1, b2, group["step"]))
+
+    def direction(self, group: dict[str, Any], rate: Rate, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         mean, square_mean = history
         b1, b2 = float32(group["momentum"]), float32(group["momentum2"])
         torch._foreach_mul_(mean, b1)
@@ -53,34 +59,36 @@ class Adam(Rule):
         torch._foreach_addcmul_(square_mean, grads, grads, value=float32(1 - b2))
         root = torch._foreach_sqrt(square_mean)
         torch._foreach_add_(root, float32(group["delta"]))
-        return torch._foreach_div(mean, root), float32(rate * correction(b1, b2, group["step"]))
+        return torch._foreach_div(mean, root), rate
 
     def fused(
         self,
         group: dict[str, Any],
-        rate: float,
+        rate: Rate,
         decay: float,
         params: list[Tensor],
         grads: list[Tensor],
         *history: list[Tensor],
     ) -> bool:
-        """torch's rule with the eps of this step."""
+        """torch's rule after infinitely many steps, at the corrected rate."""
         mean, square_mean = history
-        b1, b2, step = float32(group["momentum"]), float32(group["momentum2"]), group["step"]
+        b1, b2 = float32(group["momentum"]), float32(group["momentum2"])
         if max(b1, b2) >= 1:
             return False
+        if self._late is None or self._late.device != params[0].device:
+            self._late = torch.full((), math.inf, device=params[0].device)
         torch._fused_adam_(
             params,
             grads,
             mean,
             square_mean,
             [],
-            [torch.full((), float(step), device=params[0].device)] * len(params),
+            [self._late] * len(params),
             lr=rate,
             beta1=b1,
             beta2=b2,
             weight_decay=decay,
-            eps=float32(group["delta"]) / math.sqrt(1 - power(b2, step)),
+            eps=float32(group["delta"]),
             amsgrad=False,
             maximize=False,
             found_inf=self.overflowed,

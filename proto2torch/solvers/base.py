@@ -13,7 +13,9 @@ from proto2torch.solvers.fused import fusible
 from proto2torch.solvers.numbers import float32
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
-Direction = tuple[list[Tensor] | tuple[Tensor, ...], float]
+Rate = float | Tensor
+"""On the host, or of no dimensions on the parameters' device."""
+Direction = tuple[list[Tensor] | tuple[Tensor, ...], Rate]
 """Tensors and a factor: the parameters move by minus their product."""
 
 REGULARIZATIONS = ("L2", "L1")
@@ -63,18 +65,31 @@ class Rule(Optimizer):
         self.keep_updates = False
         self.overflowed: Tensor | None = None
         """Not 0 where a gradient in float16 has overflowed: then an update changes nothing."""
+        self._rates: dict[int, Rate] = {}  # by group
+        self._placed: dict[int, tuple[float, Tensor]] | None = None  # by group, on the device, and what lies there
 
-    def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
+    def rate(self, group: dict[str, Any]) -> float:
+        """The rate of a group's update, lr * lr_mult; `group["step"]` counts this update, from 1."""
+        return float32(float32(group["lr"]) * float32(group["lr_mult"]))
+
+    def adapts(self, group: dict[str, Any], rate: float) -> bool:
+        """Make the group's history ready for a rate that lies on the device; False where the rule needs it as a number.
+
+        Only the rates that it says True to are a matter of the tensor alone: for those the same kernels run.
+        """
+        return True
+
+    def direction(self, group: dict[str, Any], rate: Rate, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         """Renew the history from the regularised gradients and give the way to go.
 
-        `rate` is lr * lr_mult; `group["step"]` counts this update, from 1. `grads` may be overwritten.
+        `grads` may be overwritten.
         """
         raise NotImplementedError
 
     def fused(
         self,
         group: dict[str, Any],
-        rate: float,
+        rate: Rate,
         decay: float,
         params: list[Tensor],
         grads: list[Tensor],
@@ -93,11 +108,40 @@ class Rule(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            group["step"] += 1
-            if not self._rests(group):
-                self._update(group)
+        self.prepare()
+        self.make()
         return loss
+
+    def rates_on_device(self) -> None:
+        """From now on let the rates lie on the parameters' device: a recorded `make` can then be played at any rate.
+
+        Played or not the numbers are the same; those of rates on the host differ from them by rounding.
+        """
+        self._placed = {}
+
+    @torch.no_grad()
+    def prepare(self) -> bool:
+        """The host's part of a step: count it, and take or place its rates.
+
+        Returns whether all of them lie on the device, so that a `make` that was recorded makes this step.
+        """
+        everywhere = True
+        for at, group in enumerate(self.param_groups):
+            group["step"] += 1
+            if self._rests(group):
+                continue
+            rate = self.rate(group)
+            placed = self._placed is not None and self.adapts(group, rate)
+            self._rates[at] = self._place(at, rate, group["params"][0].device) if placed else rate
+            everywhere &= placed
+        return everywhere
+
+    @torch.no_grad()
+    def make(self) -> None:
+        """The device's part of a step, after `prepare`: nothing in it waits for the device where rates lie there."""
+        for at, group in enumerate(self.param_groups):
+            if not self._rests(group):
+                self._update(group, self._rates[at])
 
     def history(self, param: Tensor) -> list[Tensor]:
         """The history of one parameter, one tensor a slot; zeros before its first update."""
@@ -122,22 +166,48 @@ class Rule(Optimizer):
             return False
         return not self.gathers or _decay(group) == 0
 
-    def _update(self, group: dict[str, Any]) -> None:
+    def _place(self, at: int, rate: float, device: torch.device) -> Tensor:
+        """The rate on the device; written only where it has changed."""
+        assert self._placed is not None
+        before, tensor = self._placed.get(at, (None, None))
+        if tensor is None:
+            tensor = torch.full((), rate, device=device)
+        elif before != rate:
+            tensor.fill_(rate)
+        self._placed[at] = rate, tensor
+        return tensor
+
+    def _update(self, group: dict[str, Any], rate: Rate) -> None:
         params: list[Tensor] = group["params"]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
         history = self._slots_of(params)
-        decay, rate = _decay(group), float32(float32(group["lr"]) * float32(group["lr_mult"]))
+        decay = _decay(group)
         if group["regularization"] == "L1":
             regularize(params, grads, decay, "L1")
             decay = 0.0
         fused = not self.keep_updates and fusible(params, grads, *history)
         if fused and self.fused(group, rate, decay, params, grads, *history):
             return
-        if self.overflowed is not None and bool(self.overflowed):  # a fused kernel looks itself: nothing waits for it
-            return
         regularize(params, grads, decay, "L2")
+        if self.overflowed is None:
+            self._move(group, rate, params, grads, history)
+        elif isinstance(rate, Tensor):
+            changed = [*params, *(tensor for slot in history for tensor in slot)]
+            before = [tensor.clone() for tensor in changed]
+            self._move(group, rate, params, grads, history)
+            for tensor, old in zip(changed, before, strict=True):
+                tensor.copy_(torch.where(self.overflowed != 0, old, tensor))
+        elif not bool(self.overflowed):
+            self._move(group, rate, params, grads, history)
+
+    def _move(
+        self, group: dict[str, Any], rate: Rate, params: list[Tensor], grads: list[Tensor], history: list[list[Tensor]]
+    ) -> None:
         tensors, factor = self.direction(group, rate, grads, *history)
-        torch._foreach_add_(params, tensors, alpha=-factor)
+        if isinstance(factor, Tensor):
+            torch._foreach_sub_(params, torch._foreach_mul(tensors, factor))
+        else:
+            torch._foreach_add_(params, tensors, alpha=-factor)
         if self.keep_updates:
             for param, update in zip(params, tensors, strict=True):
                 param.grad = update * factor

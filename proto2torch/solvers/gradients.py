@@ -24,5 +24,5 @@ def clip(grads: list[Tensor], limit: float) -> tuple[Tensor, Tensor]:
 
 def average(grads: list[Tensor], batches: int) -> None:
     """Divide accumulated gradients in place by the number of batches (`iter_size`)."""
-    if batches != 1:
+    if grads and batches != 1:
         torch._foreach_mul_(grads, float32(1 / batches))

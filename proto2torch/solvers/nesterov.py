@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from proto2torch.solvers.base import Direction, Params, Rule
+from proto2torch.solvers.base import Direction, Rate
+from proto2torch.solvers.momentum import LEAST, Momentum, rescale
 from proto2torch.solvers.numbers import float32
 
-_LEAST = 1e-20
-"""A rate below leaves no room for a velocity that is divided by it."""
 
-
-class Nesterov(Rule):
+class Nesterov(Momentum):
     """Caffe's Nesterov, with rate a and momentum m:
 
         h' = m * h + a * g
@@ -26,25 +23,15 @@ class Nesterov(Rule):
     after regularisation.
     """
 
-    slots = ("momentum_buffer",)
-    gathers = False
-
-    def __init__(
-        self,
-        params: Params,
-        lr: float,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        regularization: str = "L2",
-    ) -> None:
-        super().__init__(
-            params, lr=lr, momentum=momentum, weight_decay=weight_decay, regularization=regularization, scale=1.0
-        )
-
-    def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
+    def direction(self, group: dict[str, Any], rate: Rate, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         (velocity,) = history
-        _rescale(group, velocity, 1.0)
         momentum = float32(group["momentum"])
+        if isinstance(rate, Tensor):  # the velocity is divided by it
+            torch._foreach_mul_(velocity, momentum)
+            torch._foreach_add_(velocity, grads)
+            torch._foreach_add_(grads, velocity, alpha=momentum)
+            return grads, rate
+        rescale(group, velocity, 1.0)
         updates = torch._foreach_mul(velocity, -momentum)
         torch._foreach_mul_(velocity, momentum)
         torch._foreach_add_(velocity, grads, alpha=rate)
@@ -54,7 +41,7 @@ class Nesterov(Rule):
     def fused(
         self,
         group: dict[str, Any],
-        rate: float,
+        rate: Rate,
         decay: float,
         params: list[Tensor],
         grads: list[Tensor],
@@ -62,9 +49,12 @@ class Nesterov(Rule):
     ) -> bool:
         (velocity,) = history
         momentum = float32(group["momentum"])
-        if momentum == 0 or rate < _LEAST:  # without momentum torch keeps no buffer, Caffe does
+        if momentum == 0:  # torch keeps no buffer, Caffe does
             return False
-        _rescale(group, velocity, rate)
+        if not isinstance(rate, Tensor):
+            if rate < LEAST:
+                return False
+            rescale(group, velocity, rate)
         torch._fused_sgd_(
             params,
             grads,
@@ -79,25 +69,3 @@ class Nesterov(Rule):
             is_first_step=False,
         )
         return True
-
-    def history(self, param: Tensor) -> list[Tensor]:
-        """Caffe's h. The group keeps h itself until its next update: who goes on from it does so bit for bit."""
-        self._undivide(param)
-        return super().history(param)
-
-    def set_history(self, param: Tensor, history: Sequence[Tensor]) -> None:
-        self._undivide(param)
-        super().set_history(param, history)
-
-    def _undivide(self, param: Tensor) -> None:
-        group = next(group for group in self.param_groups if any(p is param for p in group["params"]))
-        kept = [self.state[p] for p in group["params"] if self.state.get(p)]
-        _rescale(group, [state["momentum_buffer"] for state in kept], 1.0)
-
-
-@torch.no_grad()
-def _rescale(group: dict[str, Any], velocity: list[Tensor], scale: float) -> None:
-    """Let the group's buffers hold the velocity divided by `scale`."""
-    if velocity and group["scale"] != scale:
-        torch._foreach_mul_(velocity, group["scale"] / scale)
-    group["scale"] = scale

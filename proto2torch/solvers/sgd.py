@@ -7,63 +7,67 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proto2torch.solvers.base import Direction, Params, Rule
+from proto2torch.solvers.base import Direction, Rate
+from proto2torch.solvers.momentum import Momentum, rescale
 from proto2torch.solvers.numbers import float32
 
 _LOST = 1e-8
 """Of a rate below, 1 - rate keeps fewer digits than a float32."""
 
 
-class SGD(Rule):
+class SGD(Momentum):
     """Caffe's SGD, with rate a and momentum m:
 
         h = m * h + a * g
         w = w - h
 
-    After the rate drops, the velocity gathered before keeps its old scale; `torch.optim.SGD` rescales it.
+    After the rate drops, the velocity gathered before keeps its old scale; `torch.optim.SGD` rescales it. Where the
+    rate lies on the device, the buffer holds h / a:
+
+        h / a = m * h / a + g
+        w = w - a * (h / a)
     """
 
-    slots = ("momentum_buffer",)
-    gathers = False
-
-    def __init__(
-        self,
-        params: Params,
-        lr: float,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        regularization: str = "L2",
-    ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, regularization=regularization)
-
-    def direction(self, group: dict[str, Any], rate: float, grads: list[Tensor], *history: list[Tensor]) -> Direction:
+    def direction(self, group: dict[str, Any], rate: Rate, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         (velocity,) = history
-        torch._foreach_mul_(velocity, float32(group["momentum"]))
+        momentum = float32(group["momentum"])
+        if isinstance(rate, Tensor):  # the velocity is divided by it
+            torch._foreach_mul_(velocity, momentum)
+            torch._foreach_add_(velocity, grads)
+            return velocity, rate
+        rescale(group, velocity, 1.0)
+        torch._foreach_mul_(velocity, momentum)
         torch._foreach_add_(velocity, grads, alpha=rate)
         return velocity, 1.0
 
     def fused(
         self,
         group: dict[str, Any],
-        rate: float,
+        rate: Rate,
         decay: float,
         params: list[Tensor],
         grads: list[Tensor],
         *history: list[Tensor],
     ) -> bool:
-        """torch's rule with a rate of 1, its gradient dampened to the share that is Caffe's rate."""
+        """torch's rule: over the divided velocity, or with a rate of 1 and its gradient dampened to the share that is
+        Caffe's rate."""
         (velocity,) = history
-        momentum = float32(group["momentum"])
-        if momentum == 0 or 0 < rate < _LOST:  # without momentum torch keeps no buffer, Caffe does
+        momentum, lr, dampening = float32(group["momentum"]), rate, 0.0
+        if momentum == 0:  # torch keeps no buffer, Caffe does
             return False
+        if not isinstance(rate, Tensor):
+            if 0 < rate < _LOST:
+                return False
+            rescale(group, velocity, 1.0)
+            lr, dampening = 1.0, 1 - rate
         torch._fused_sgd_(
             params,
             grads,
             velocity,
             weight_decay=decay,
             momentum=momentum,
-            lr=1.0,
-            dampening=1 - rate,
+            lr=lr,
+            dampening=dampening,
             nesterov=False,
             maximize=False,
             found_inf=self.overflowed,

@@ -24,7 +24,8 @@ from proto2torch.training.callbacks import Callback, Callbacks
 from proto2torch.training.debug_info import DebugInfo
 from proto2torch.training.display import Display
 from proto2torch.training.events import Event, History
-from proto2torch.training.graphs import Recorded, refusal
+from proto2torch.training.graphs import Recorded, refusal, with_update
+from proto2torch.training.iteration import Found, Iteration
 from proto2torch.training.lineage import Lineage
 from proto2torch.training.log import Log
 from proto2torch.training.out_of_memory import explained
@@ -32,6 +33,7 @@ from proto2torch.training.scaling import Scale
 from proto2torch.training.signals import Action, Signals
 from proto2torch.training.smoothing import SmoothedLoss
 from proto2torch.training.snapshot import Names, Taken
+from proto2torch.training.trial import CudaClock, Trial
 from proto2torch.training.update import Update
 from proto2torch.training.watch import Watch
 from proto2torch.training.writing import Writer
@@ -72,7 +74,7 @@ class Solver:
         watch: bool = True,
         on_full_disk: str = "stop",
         fork: str = "",
-        cuda_graph: bool = False,
+        cuda_graph: bool | None = None,
     ) -> None:
         """Read the solver and build its nets.
 
@@ -93,7 +95,8 @@ class Solver:
             watch: whether a loss or a gradient that is not finite ends the training with a RunError.
             on_full_disk: "stop" where a snapshot that cannot be written ends the training, "go-on" where it is logged.
             fork: the fork of Caffe that the nets are written for, where their layers do not tell, as in `load`.
-            cuda_graph: whether forward and backward are recorded once on the device, and played back.
+            cuda_graph: whether an iteration is recorded once on the device, and played back; None tries it on CUDA,
+                where the net allows it, and keeps what is faster.
 
         Raises:
             SolverError: what is wrong with the solver; NetError, DataError, WeightsError for what it names.
@@ -142,10 +145,14 @@ class Solver:
         self.images = nets.batch_size(self.net) * d.iter_size
         self._watch = Watch(self.net) if watch else None
         self._scale = Scale(self.device) if precision.scales() else None
-        self._recorded = self._recording() if cuda_graph else None
         self._debug = DebugInfo(self.net, self.log, self._watch) if d.debug_info else None
         self._display = Display(self.log, d.display, self.images)
         self._update = Update(d, self.net, self._display, self.log)
+        self._iteration = Iteration(self.net, self._update, self._scale, self._watch)
+        self._at_once = with_update(d)
+        self._recorded = self._recording() if cuda_graph else None
+        tried = cuda_graph is None and self._at_once and refusal(self.net) is None
+        self._trial = Trial(CudaClock(self.device)) if tried else None
         self._smoothed = SmoothedLoss(d.average_loss)
         self._stopping = self._ending = self.interrupted = False
         self._writer, self._keeping = Writer(), 0
@@ -308,6 +315,8 @@ class Solver:
         self.net.load_weights(snapshot.model_of(state, path), strict=True)
         snapshot.set_history(self.net, self._update.rule, state.history)
         self._update.rule.set_step(state.iter)
+        if self._recorded:
+            self._recorded.forget()
         self.iter, self._update.policy.current_step = state.iter, state.current_step
         if kept is not None:
             resume.load(self._nets, kept, self.device)
@@ -331,10 +340,41 @@ class Solver:
             snapshot.check_names(self.net.graph.nodes)
 
     def _iterate(self) -> None:
+        """One iteration; what is not shown of it may be recorded, and is tried so, where nobody has decided."""
+        if self._due(self.definition.display):
+            self._step_by_step(display=True)
+        elif self._trial:
+            self._try(self._trial)
+        elif self._recorded and self._at_once:
+            self._all_at_once(self._recorded)
+        else:
+            self._step_by_step(display=False)
+        self.iter += 1
+
+    def _try(self, trial: Trial) -> None:
+        """An iteration of the trial; after its last the faster way is kept."""
+        if not trial.recording:
+            trial.timed(lambda: self._step_by_step(display=False))
+            return
+        self._recorded = recorded = self._recorded or self._recording(required=False)
+        trial.timed(lambda: self._all_at_once(recorded))
+        verdict = trial.verdict()
+        if recorded.refused or (verdict and not verdict.record):
+            self._recorded = None
+        if recorded.refused or verdict:
+            self._trial = None
+        if verdict and not recorded.refused:
+            self.log(str(verdict))
+
+    def _all_at_once(self, recorded: Recorded) -> None:
+        self.outputs, self.loss = recorded.run(self._iteration.prepare(self.iter))
+        if self.definition.display:
+            self._smoothed.add(self.loss)
+
+    def _step_by_step(self, display: bool) -> None:
         """Forward and backward over iter_size batches, the display where due, the update."""
-        display, policy = self._due(self.definition.display), self._update.policy
-        self._update.rule.zero_grad()
-        self.loss = self._forward_backward(self._debug if display else None)
+        policy = self._update.policy
+        self.outputs, self.loss = self._gradients(self._debug if display else None)
         if self.definition.display or policy.watches_loss:
             self._smoothed.add(self.loss)
         if policy.watches_loss:
@@ -347,37 +387,22 @@ class Solver:
         elif self._watch:
             self._watch.gradients(self.iter, display)
         self._update.apply(self.iter, display)
-        self.iter += 1
 
-    def _forward_backward(self, debug: DebugInfo | None) -> Tensor:
-        """The mean loss of iter_size batches; their gradients add up in the parameters. `debug` logs on the way."""
-        if self._recorded and not debug:
-            self.outputs, loss = self._recorded.run()
+    def _gradients(self, debug: DebugInfo | None) -> Found:
+        """The outputs and the mean loss of iter_size batches, whose gradients add up; `debug` logs on the way."""
+        if self._recorded and not self._at_once and not debug:
+            found = self._recorded.run()
             if self._watch:
-                self._watch.loss(self.iter, loss)
-            return loss
-        batches = self.definition.iter_size
-        losses = []
-        for _ in range(batches):
-            outputs = debug.forward() if debug else self.net()
-            losses.append(self.net.loss.detach())
-            if self._watch:
-                self._watch.loss(self.iter, losses[-1])
-            if debug:
-                debug.backward()
-            elif self.net.loss.requires_grad:
-                self._scaled(self.net.loss).backward()  # type: ignore[no-untyped-call]
-        self.outputs = {name: value.detach() for name, value in outputs.items()}
-        return losses[0] if batches == 1 else torch.stack(losses).sum() / batches
+                self._watch.loss(self.iter, found[1])
+            return found
+        return self._iteration.gradients(({},) * self.definition.iter_size, self.iter, debug)
 
-    def _scaled(self, loss: Tensor) -> Tensor:
-        return self._scale.of(loss) if self._scale else loss
-
-    def _recording(self) -> Recorded:
-        reason = refusal(self.net, self.definition)
+    def _recording(self, required: bool = True) -> Recorded:
+        reason = refusal(self.net)
         if reason is not None:
             raise DeviceError(f"the training cannot be recorded as a CUDA graph: {reason}")
-        return Recorded(self.net, self._scaled)
+        work = self._iteration.whole if self._at_once else self._iteration.gradients
+        return Recorded(self.net, self.definition.iter_size, work, required=required)
 
     def _tell(self, what: str, event: Event) -> None:
         self.history.add(event)

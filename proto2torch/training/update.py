@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from proto2torch.net import Net
 from proto2torch.solvers import gradients, rules
 from proto2torch.solvers.definition import SolverDefinition
@@ -26,6 +28,8 @@ class Update:
         self._log = log
         self.rule = rules.build(definition, groups(net))
         self.rule.keep_updates = definition.snapshot_diff
+        if net.device.type == "cuda":
+            self.rule.rates_on_device()
         self.policy = definition.policy()
 
     def apply(self, iteration: int, display: bool) -> None:
@@ -34,17 +38,29 @@ class Update:
         What clipping did is logged on the CPU always and elsewhere in display iterations, which wait for the device
         anyway.
         """
-        d = self._definition
+        self.prepare(iteration, display)
+        clipped = self.make()
+        if clipped is not None and (display or clipped[0].device.type == "cpu"):
+            norm, factor = clipped
+            assert self._definition.clip_gradients is not None
+            self._display.clipped(norm, self._definition.clip_gradients, factor)
+
+    def prepare(self, iteration: int, display: bool = False) -> bool:
+        """The host's part of an update, its rate; gives whether a `make` that was recorded makes this update."""
         rate = self._rate(iteration, display)
-        grads = [blob.tensor.grad for blob in self._learned if blob.tensor.grad is not None]
-        if grads and d.clip_gradients is not None:
-            norm, factor = gradients.clip(grads, d.clip_gradients)
-            if display or norm.device.type == "cpu":
-                self._display.clipped(norm, d.clip_gradients, factor)
-        gradients.average(grads, d.iter_size)
         for group in self.rule.param_groups:
             group["lr"] = rate
-        self.rule.step()
+        return self.rule.prepare()
+
+    def make(self) -> tuple[Tensor, Tensor] | None:
+        """The device's part of an update; gives what clipping did, as `gradients.clip`, where there is some."""
+        d, clipped = self._definition, None
+        grads = [blob.tensor.grad for blob in self._learned if blob.tensor.grad is not None]
+        if grads and d.clip_gradients is not None:
+            clipped = gradients.clip(grads, d.clip_gradients)
+        gradients.average(grads, d.iter_size)
+        self.rule.make()
+        return clipped
 
     def unscale(self, scale: Scale, check: bool) -> None:
         """Take the loss's scale out of the gradients; where one has overflowed, the next update changes nothing.

@@ -35,18 +35,18 @@ class Watch:
     def inputs(self, inputs: tuple[Tensor, ...]) -> None:
         self._last.inputs = inputs
 
-    def loss(self, iteration: int, loss: Tensor) -> None:
-        """Look at the loss of one batch.
+    def loss(self, iteration: int | Tensor, loss: Tensor) -> None:
+        """Look at the loss of one batch; a number of the iteration that lies on the device is not waited for.
 
         Raises:
             RunError: it is not finite.
         """
         if loss.device.type == "cpu":
             if not loss.isfinite():
-                self._end(iteration, f"the loss is {loss.item():g}")
+                self._end(int(iteration), f"the loss is {loss.item():g}")
             return
         unseen = (self._first < 0) & ~torch.isfinite(loss)
-        self._first = torch.where(unseen, iteration, self._first)
+        self._first.copy_(torch.where(unseen, iteration, self._first))
 
     def gradients(self, iteration: int, wait: bool) -> None:
         """Look at the gradients of an iteration; on another device than the CPU only where `wait` says so.

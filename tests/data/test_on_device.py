@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ import torch
 
 import proto2torch as p2t
 from proto2torch import data
-from proto2torch.data import database
+from proto2torch.data import database, device_cache, on_device
 from proto2torch.data.database import DatabaseSource
 from proto2torch.weights import blobproto
 
@@ -37,9 +41,75 @@ def written(folder: Path) -> None:
     blobproto.write(str(folder / "mean.binaryproto"), mean)
 
 
+CACHED = Path(__file__).with_name("test_device_cache.py")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The batches that Triton's kernel has made; where its interpreter runs, it makes those of the CPU."""
+    made: list[tuple[int, ...]] = []
+
+    def launched(*arguments: object) -> torch.Tensor:
+        batch = on_device.launched(*arguments)
+        made.append(tuple(batch.shape))
+        return batch
+
+    if INTERPRETED:
+        monkeypatch.setattr(on_device, "kernel", lambda kind: launched)
+    return made
+
+
+compiled = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None or INTERPRETED, reason="Triton is not there, or interprets"
+)
+
+
+@compiled
+def test_one_kernel_makes_the_same_numbers() -> None:
+    """What else is tested here, by the kernel that CUDA has, interpreted on the CPU."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", __file__, str(CACHED), "-q", "-k", "numbers_are_those"],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@compiled
+@pytest.mark.parametrize("mean", ["none", "channel", "image"])
+@pytest.mark.parametrize("cropped", [False, True])
+def test_the_kernel_compiles_without_a_fused_multiply_add(
+    mean: str, cropped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a GPU that need not be there: a fused one would round once where two operations round twice."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from proto2torch.data.kernel import _transform
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    chosen = {"CROPPED": cropped, "MEAN": mean, "BLOCK": 1024}
+    types = {"pixels": "*u8", "picks": "*i32", "mean": "*fp32", "batch": "*fp32", "scale": "fp32"}
+    signature = {name: "constexpr" if name in chosen else types.get(name, "i32") for name in _transform.arg_names}
+    made = triton.compile(ASTSource(_transform, signature, chosen), target=GPUTarget("cuda", 80, 32))
+    assert "cubin" in made.asm
+    assert "fma.rn.f32" not in made.asm["ptx"]
+    assert "mul.f32" in made.asm["ptx"]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "meta"])
+def test_the_kernel_is_is_cudas(kind: str) -> None:
+    assert on_device.kernel(kind) is None
+
+
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_the_numbers_are_those_of_the_host(tmp_path: Path, transform: str, phase: str) -> None:
+def test_the_numbers_are_those_of_the_host(
+    tmp_path: Path, transform: str, phase: str, launches: list[tuple[int, ...]]
+) -> None:
     written(tmp_path)
     definition = data_layer(tmp_path, batch=4, transform=transform)
     host, device = (DatabaseSource(definition, phase, 5) for _ in range(2))
@@ -48,6 +118,7 @@ def test_the_numbers_are_those_of_the_host(tmp_path: Path, transform: str, phase
         received = device.finish(device.gather(first, CPU), CPU)
         assert [part.dtype for part in received] == [torch.float32] * 2
         assert all(map(torch.equal, received, expected))
+    assert len(launches) == (4 if INTERPRETED else 0)  # one a batch
     host.close()
     device.close()
 
@@ -116,6 +187,7 @@ def test_bytes_for_cuda_are_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     written(tmp_path)
     source = DatabaseSource(data_layer(tmp_path, batch=4), "TEST", 0)
     monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(device_cache, "free", lambda device: 0)
     source.gather(0, torch.device("cuda"))
     assert asked == [((4, 3, 7, 9), torch.uint8, True)]
     source.gather(0, CPU)

@@ -29,13 +29,16 @@ class Calls(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def trained(rule, plain, updates=20, rates=(0.1, 0.01, 0.003), **arguments):
+def trained(rule, plain, updates=20, rates=(0.1, 0.01, 0.003), on_device=False, **arguments):
     """Weights and histories after `updates` with drawn gradients and a rate that changes; Caffe's order of slots."""
     draw = torch.Generator().manual_seed(7)
     params = [torch.nn.Parameter(torch.randn(shape, generator=draw)) for shape in SHAPES]
     groups = [{"params": params[::2]}, {"params": params[1::2], "lr_mult": 2.0, "decay_mult": 0.0}]
-    optimizer = RULES[rule](groups, lr=0.0, **FUSED[rule][0], **arguments)
+    usual = FUSED[rule][0] if rule in FUSED else {}
+    optimizer = RULES[rule](groups, lr=0.0, **{**usual, **arguments})
     optimizer.keep_updates = plain  # the fused kernels do not give the update itself
+    if on_device:
+        optimizer.rates_on_device()
     for update in range(updates):
         for group in optimizer.param_groups:
             group["lr"] = rates[update * len(rates) // updates]
@@ -72,9 +75,7 @@ def test_a_group_is_one_launch(rule):
     with Calls() as calls:
         optimizer.step()
     assert calls.names.count(kernel) == 1
-    expected = {"SGD": [], "Nesterov": [], "Adam": ["full"]}
-    beside = [name for name in calls.names if name != kernel and not name.startswith("_record_function")]
-    assert beside == expected[rule]
+    assert [name for name in calls.names if not name.startswith("_record_function")] == [kernel]
 
 
 @pytest.mark.parametrize("rule", FUSED)
@@ -129,3 +130,55 @@ def test_nesterovs_history_goes_back_as_it_came():
     assert velocity.tolist() == [0.5 * 0.5 + 0.5] * 3  # m * h + a * g, twice
     optimizer.set_history(weight, [velocity])
     assert torch.equal(optimizer.history(weight)[0], velocity)
+
+
+def same(ours, theirs):
+    for mine, other in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
+        assert (mine - other).norm() <= 1e-6 * other.norm()
+
+
+@pytest.mark.parametrize("kind", ["L2", "L1"])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+def test_rates_on_the_device_make_the_same_updates(rule, plain, kind):
+    arguments = {"weight_decay": 0.05, "regularization": kind}
+    same(trained(rule, plain, on_device=True, **arguments), trained(rule, True, **arguments))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("rates", [(0.1, 0.0, 0.003), (0.5, 1e-25, 1e-4), (1e-12,)])
+@pytest.mark.parametrize("rule", ["SGD", "Nesterov"])
+def test_a_velocity_survives_every_change_of_a_rate_on_the_device(rule, rates, momentum):
+    ours = trained(rule, False, rates=rates, on_device=True, momentum=momentum)
+    same(ours, trained(rule, True, rates=rates, momentum=momentum))
+
+
+@pytest.mark.parametrize("rule", FUSED)
+def test_a_rate_on_the_device_is_written_where_it_changes_and_needs_no_launch_beside_the_kernel(rule):
+    arguments, kernel = FUSED[rule]
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in SHAPES]
+    optimizer = RULES[rule](params, lr=0.1, weight_decay=0.1, **arguments)
+    optimizer.rates_on_device()
+    written = {"SGD": ["_foreach_mul_", "fill_"], "Nesterov": ["_foreach_mul_", "fill_"], "Adam": ["fill_"]}[rule]
+    for changed in (False, False, True):
+        for param in params:
+            param.grad = torch.ones_like(param)
+        optimizer.param_groups[0]["lr"] = 0.05 if changed else 0.1
+        with Calls() as prepared:
+            assert optimizer.prepare()
+        with Calls() as made:
+            optimizer.make()
+    assert [name for name in prepared.names if not name.startswith("_record_function")] == written
+    assert [name for name in made.names if not name.startswith(("_record_function", "_local_scalar"))] == [kernel]
+
+
+def test_a_rate_that_must_be_a_number_is_said():
+    weight = torch.nn.Parameter(torch.ones(3))
+    rules = [RULES[rule]([weight], lr=0.0) for rule in ("SGD", "AdaGrad")]
+    for rule in rules:
+        rule.rates_on_device()
+    assert [rule.prepare() for rule in rules] == [False, True]
+    frozen = RULES["SGD"]([{"params": [weight], "lr_mult": 0.0}], lr=0.1)
+    frozen.rates_on_device()
+    assert frozen.prepare()  # what rests needs no rate
+    assert not RULES["SGD"]([weight], lr=0.1).prepare()

@@ -192,3 +192,7 @@ def test_clipping_at_zero_stops_everything():
     grads = [torch.tensor([3.0]), torch.tensor([0.0])]
     gradients.clip(grads, 0.0)
     assert [g.item() for g in grads] == [0.0, 0.0]
+
+
+def test_no_gradients_have_no_average():
+    gradients.average([], 3)

@@ -88,7 +88,7 @@ class AnnotatedSource:
         found = workers.run(self._made, [(first + i, *entry) for i, entry in enumerate(taken)])
         images = [record.image for record in found]
         self._check(found)
-        picks = self._transform.picks(images, first)
+        picks = self._transform.picks([image.shape for image in images], first)
         data = self._transform.apply(images, picks)
         if not self._rows:
             return (data,)
