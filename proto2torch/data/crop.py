@@ -34,16 +34,14 @@ def move(image: Image, pick: Pick, target: NDArray[Any]) -> None:
     _rows(target, rows, row)[...] = _rows(image, rows, row, start)
 
 
-def convert(image: Image, pick: Pick, target: NDArray[np.float32]) -> None:
-    """The part of `image` (C, H, W) that fills `target` (C, h, w), as float32, mirrored where the pick says so."""
-    _, rows, columns = target.shape
+def taken(image: Image, pick: Pick, rows: int, columns: int) -> Image:
+    """The part of `image` (C, H, W), mirrored where the pick says so; a view where that is quick."""
     if pick.mirrored and image.dtype == np.uint8 and image.flags.c_contiguous:
-        np.copyto(target, _mirrored(image, pick, rows, columns))
-        return
+        return _mirrored(image, pick, rows, columns)
     pixels = part(image, pick, rows, columns)
     pixels = pixels[:, :, ::-1] if pick.mirrored else pixels
     # Pixels whose channels lie together are parted as bytes: that is quicker than as float32.
-    np.copyto(target, pixels if image.flags.c_contiguous else np.array(pixels, order="C"))
+    return pixels if image.flags.c_contiguous else pixels.copy(order="C")
 
 
 def alike(images: Sequence[Image]) -> bool:

@@ -7,6 +7,7 @@ middle, rounded down. The mean is that of the pixel's place in the whole image, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from proto2torch.weights import blobproto
 
 _CPU = torch.device("cpu")
 _FIELDS = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
-_CACHED = 1 << 18  # bytes of a batch that stay in a processor's cache
+_SMALL = 1 << 14  # pixels of an image that are sooner moved than a call is made
 
 
 class Decoded(NamedTuple):
@@ -90,13 +91,12 @@ class Transform:
     def apply(self, images: Sequence[Image], picks: Sequence[Pick]) -> torch.Tensor:
         """The same for picks that have been made."""
         shape = (len(images), *self.shape(images[0].shape))
-        if crop.alike(images):
+        if crop.alike(images) and math.prod(shape[1:]) <= _SMALL:
             pixels = self._bytes.take(shape)
             _gather(images, picks, pixels)
             return self._finished(pixels, picks)
         batch = self._batches.take(shape)
-        pieces = workers.split(len(images), batch.nbytes)
-        workers.run(lambda some: self._write(images[some], picks[some], batch[some]), pieces)
+        workers.run(lambda number: self._write(images[number], picks[number], batch[number]), range(len(images)))
         return torch.from_numpy(batch)
 
     def gather(self, images: Sequence[Image], first: int, device: torch.device) -> Gathered:
@@ -175,22 +175,16 @@ class Transform:
         workers.run(lambda some: self._arithmetic(picks[some], pixels[some], batch[some]), pieces)
         return torch.from_numpy(batch)
 
-    def _write(self, images: Sequence[Image], picks: Sequence[Pick], batch: NDArray[np.float32]) -> None:
-        """Convert, subtract and scale, as many images at once as stay in the processor's cache."""
-        at_once = max(1, _CACHED * len(batch) // batch.nbytes)
-        for start in range(0, len(images), at_once):
-            some = slice(start, start + at_once)
-            out = batch[some]
-            for image, pick, target in zip(images[some], picks[some], out, strict=True):
-                crop.convert(image, pick, target)
-            self._arithmetic(picks[some], out, out)
+    def _write(self, image: Image, pick: Pick, target: NDArray[np.float32]) -> None:
+        """Convert an image, subtract and scale: in as few passes as there can be, for each goes through memory."""
+        pixels = crop.taken(image, pick, *target.shape[1:])
+        self._arithmetic([pick], pixels[None], target[None])
 
     def _arithmetic(self, picks: Sequence[Pick], images: NDArray[Any], batch: NDArray[np.float32]) -> None:
-        """Subtract the mean from some images, and scale them; `batch` may be the images."""
+        """Subtract the mean from some images, and scale them, into `batch`."""
         scale = np.float32(self._p.scale)
         if self._mean is None:
-            if images is not batch or scale != 1:
-                np.multiply(images, scale, out=batch, dtype=np.float32)
+            np.multiply(images, scale, out=batch, dtype=np.float32)
             return
         if self._p.mean_file:
             for pick, image, out in zip(picks, images, batch, strict=True):
