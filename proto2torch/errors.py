@@ -193,7 +193,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean {by_lower[close[0]]!r}?" if close else None
 
 
+def why(error: Exception) -> str:
+    """The reason that the system gives, in small letters, or what else the error says."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
 def unreadable(path: str, error: OSError, kind: type[Proto2TorchError] = Proto2TorchError) -> NoReturn:
     """Raise `kind` for a file that the operating system does not give."""
-    reason = (error.strerror or str(error)).lower()
+    reason = why(error)
     raise kind(f"cannot read it: {reason}", where=Where(file=path)) from error

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from proto2torch.errors import Proto2TorchError, RunError, Where, did_you_mean
+from proto2torch.errors import Proto2TorchError, RunError, Where, did_you_mean, why
 
 _LONGEST_NAME = 200  # bytes of a name that the temporary name keeps; file systems allow 255
 
@@ -138,5 +138,5 @@ def _no_place(path: str | os.PathLike[str], target: Path) -> NoReturn:
 
 
 def _unwritable(path: str | os.PathLike[str], error: OSError) -> NoReturn:
-    reason = (error.strerror or str(error)).lower()
+    reason = why(error)
     raise RunError(f"cannot write it: {reason}", where=Where(file=os.fspath(path))) from error

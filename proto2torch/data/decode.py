@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto2torch.data import jpeg
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, why
 
 UNCHANGED, COLOUR, GREY = "unchanged", "colour", "grey"
 
@@ -70,7 +70,7 @@ def read(path: str, how: str, where: Where, name: str = "") -> Pixels:
         with open(path, "rb") as file:
             return decode(file.read(), how)
     except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        reason = why(error)
         raise DataError(f"cannot read {image}: {reason}", where=where) from error
     except Undecodable as error:
         raise DataError(f"cannot decode {image}: {error}", where=where) from error

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from proto2torch.data import hdf5_file
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import batch_size, new_seed, tops
-from proto2torch.errors import DataError
+from proto2torch.errors import DataError, why
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition
@@ -109,7 +109,7 @@ class HDF5Source:
             with open(path, "rb") as file:
                 contents = file.read()
         except OSError as error:
-            raise self._error(f"cannot read {path!r}: {(error.strerror or str(error)).lower()}") from error
+            raise self._error(f"cannot read {path!r}: {why(error)}") from error
         if contents.startswith(_SIGNATURE):
             hint = "write its name into a text file and name that"
             raise self._error(

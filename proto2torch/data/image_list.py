@@ -6,7 +6,7 @@ import os
 import re
 from typing import NamedTuple
 
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, why
 
 _LABEL = re.compile(rb"[+-]?\d+")
 _LONGEST = 64  # digits of a label, zeros before it among them
@@ -33,7 +33,7 @@ def read(path: str, where: Where | None = None) -> list[Listed]:
         with open(path, "rb") as file:
             lines = file.read().rstrip().split(b"\n")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = why(error)
         raise DataError(f"cannot read the list {path!r}: {reason}", where=where) from error
     if lines == [b""]:
         raise DataError(f"the list {path!r} is empty", where=where)

@@ -14,7 +14,7 @@ import lmdb
 
 from proto2torch.data.leveldb.write import LevelDBWriter
 from proto2torch.data.records import LMDB
-from proto2torch.errors import DataError, RunError, Where
+from proto2torch.errors import DataError, RunError, Where, why
 
 _COMMIT = 1000  # records a transaction, as Caffe's tools
 _COMMIT_BYTES = 64 << 20
@@ -105,7 +105,7 @@ def new_folder(path: str) -> Iterator[str]:
         os.rename(temporary, target)
         temporary = None
     except (OSError, lmdb.Error) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        reason = why(error)
         read_only = temporary is None and getattr(error, "errno", None) in _READ_ONLY
         raise (DataError if read_only else RunError)(
             f"cannot write {path}: {reason}", where=Where(file=path)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from proto2torch.data.feed import Batch, Feed, Seed, one
 from proto2torch.data.fields import new_seed
-from proto2torch.errors import DataError, UnsupportedError
+from proto2torch.errors import DataError, UnsupportedError, why
 from proto2torch.files import resolve
 from proto2torch.ir.graph import Shape
 from proto2torch.layers.python import KNOWN
@@ -103,7 +103,7 @@ class Segmentations:
             with open(path, encoding="utf-8") as file:
                 names = file.read().split()
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = why(error)
             raise DataError(f"cannot read the split {path!r}: {reason.lower()}", where=self._where) from error
         if not names:
             raise DataError(f"the split {path!r} names no image", where=self._where)
@@ -129,6 +129,6 @@ class Segmentations:
             image = Image.open(path)
             image.load()
         except (OSError, SyntaxError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = why(error)
             raise DataError(f"cannot read the image {path!r}: {reason.lower()}", where=self._where) from error
         return image

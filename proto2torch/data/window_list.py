@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, why
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def read(path: str, where: Where) -> WindowList:
         with open(path, "rb") as file:
             lines = file.read().split(b"\n")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = why(error)
         raise DataError(f"cannot read the list {path!r}: {reason}", where=where) from error
     words = _Words(path, (_Word(text, number) for number, line in enumerate(lines, 1) for text in line.split()))
     found = WindowList([], [])

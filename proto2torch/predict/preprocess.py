@@ -19,7 +19,7 @@ from proto2torch.data import decode
 from proto2torch.data.decode import COLOUR, GREY, Pixels
 from proto2torch.data.resize import resize
 from proto2torch.data.transform import read_mean
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, why
 from proto2torch.ir.graph import Shape
 from proto2torch.prototxt.document import LayerDefinition
 from proto2torch.weights import blobproto
@@ -240,7 +240,7 @@ def load_mean(text: str) -> NDArray[np.float32]:
     try:
         array = np.load(text, allow_pickle=False)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = why(error)
         raise DataError(f"cannot read the mean: {reason.lower()}", where=Where(file=text)) from error
     return np.asarray(array, np.float32)
 

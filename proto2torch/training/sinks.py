@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, TextIO
 
 from proto2torch import files
-from proto2torch.errors import Proto2TorchError, Where
+from proto2torch.errors import Proto2TorchError, Where, why
 from proto2torch.training.callbacks import Callback
 from proto2torch.training.events import Displayed, Tested, plain
 from proto2torch.training.snapshot import Names
@@ -27,7 +27,7 @@ class JsonLog(Callback):
             with open(path, "a", encoding="utf-8"):
                 pass
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = why(error)
             raise Proto2TorchError(f"cannot write it: {reason}", where=Where(file=path)) from error
 
     def start(self, solver: Solver) -> None:

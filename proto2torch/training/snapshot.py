@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from proto2torch import files, weights
-from proto2torch.errors import Proto2TorchError, RunError, SolverError, Where
+from proto2torch.errors import Proto2TorchError, RunError, SolverError, Where, why
 from proto2torch.ir.graph import Node
 from proto2torch.net import Net
 from proto2torch.solvers.base import Rule
@@ -147,7 +147,7 @@ def check_writable(prefix: str, where: Where) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = why(error)
         hint = f"create the folder first: mkdir -p {folder}" if not os.path.isdir(folder) else None
         raise SolverError(f"snapshots cannot be written to {prefix!r}: {reason}", where=where, hint=hint) from error
 
@@ -246,7 +246,7 @@ def _together(paths: Sequence[str]) -> Iterator[list[str]]:
         final = os.path.join(os.path.dirname(paths[-1]), os.path.basename(error.file or paths[-1]))
         raise RunError(error.message, where=Where(file=final), hint=error.hint) from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = why(error)
         raise RunError(f"cannot write it: {reason}", where=Where(file=paths[-1])) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, why
 
 
 class Marked(NamedTuple):
@@ -134,7 +134,7 @@ def _read(path: str, where: Where) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=where) from error
+        raise DataError(f"cannot read the file: {why(error)}", where=where) from error
 
 
 def _number(value: Any, where: Where) -> float:

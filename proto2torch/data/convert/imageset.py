@@ -25,7 +25,7 @@ from proto2torch.data.progress import Progress
 from proto2torch.data.records import LMDB
 from proto2torch.data.resize import resize
 from proto2torch.data.workers import ahead
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, why
 from proto2torch.weights.random import Stream
 
 _JPEG = ("jpg", "jpeg")
@@ -164,7 +164,7 @@ def read_image(path: str, how: Imageset) -> Read | str:
             contents = file.read()
         image = decode(contents, GREY if how.gray else COLOUR)
     except OSError as error:
-        return f"cannot read the image {path!r}: {(error.strerror or str(error)).lower()}"
+        return f"cannot read the image {path!r}: {why(error)}"
     except Undecodable as error:
         return f"cannot decode the image {path!r}: {error}"
     resized = how.resize_width > 0 and how.resize_height > 0
@@ -239,7 +239,7 @@ def _folders(root: str) -> list[str]:
     try:
         names = sorted(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = why(error)
         raise DataError(f"cannot read the folder: {reason}", where=Where(file=root)) from error
     if not names:
         raise DataError("there are no folders in it, one a class", where=Where(file=root))

@@ -19,7 +19,7 @@ from typing import Protocol
 from proto2torch.data.leveldb import log as leveldb_log
 from proto2torch.data.leveldb.log import TableFile, Version
 from proto2torch.data.leveldb.table import DELETION, Corrupt, Record, Table
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, why
 
 _OPEN = 8
 _ENDINGS = (".ldb", ".sst")
@@ -118,7 +118,7 @@ class LevelDBRecords:
         except Corrupt as error:
             raise DataError(f"the LevelDB {self._folder!r} is damaged: {error}", where=self._where) from error
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = why(error)
             name = os.path.basename(os.fsdecode(error.filename)) if error.filename else "a file"
             message = f"cannot read {name} of the LevelDB {self._folder!r}: {reason}"
             raise DataError(message, where=self._where) from error

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from proto2torch.data.lmdb import file as lmdb_file
 from proto2torch.data.lmdb import lock as lmdb_lock
 from proto2torch.data.lmdb.tree import Damaged, Entry, Tree
-from proto2torch.errors import DataError, Where
+from proto2torch.errors import DataError, Where, why
 
 _RESIDENT = 256 << 20  # bytes of a larger database that are read before the pages behind are given back
 
@@ -83,7 +83,7 @@ class LMDBRecords:
             with open(path, "rb") as file:
                 found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = why(error)
             raise DataError(f"cannot read the database {self._folder!r}: {reason}", where=self._where) from error
         return found, memoryview(found)
 
