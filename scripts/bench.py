@@ -8,6 +8,7 @@
     scripts/bench caffenet  a CaffeNet training step, batch 16, against the same by hand; at most 0.77
     scripts/bench step_bf16, caffenet_bf16  the two steps with --precision bf16 against float32's by hand
     scripts/bench generated  the module of LeNet against a hand-written one at equal flags; at most 1.02
+    scripts/bench generated_zoo  CaffeNet, VGG16, GoogLeNet and ResNet-50 forward against torchvision's; at most 1.02
     scripts/bench pooling  3/2 max pooling as our nets lay planes out against contiguous ones; at most 1/2.8
     scripts/bench planes   3/2 max pooling of contiguous planes by ours against F.max_pool2d; at most 1/2.8
     scripts/bench nesterov  as update, by Nesterov's rule against torch.optim.SGD(nesterov=True); at most 0.2
@@ -58,6 +59,7 @@ import bench_memory
 import bench_rules
 import bench_speed
 import bench_weights
+import bench_zoo
 import h5py
 import torch
 import torch.nn.functional as F
@@ -72,7 +74,7 @@ RESNET = ROOT.parent / "shared/zoo/KaimingHe+deep-residual-networks/prototxt/Res
 TARGETS = {"step": 0.645, "load": 1.0, "memory": 1.1, "update": 0.2, "lrn": 0.125, "caffenet": 0.77, "rules": 1.1}
 TARGETS |= {"weights": 1.2, "sealed": 2.0, "vgg16": 1.0, "weights_peak": 64, "features": 1.053}
 TARGETS |= {"detection": 2.0, "mobilenet_ssd": 1.05}
-TARGETS |= bench_data.TARGETS | bench_speed.TARGETS | bench_cuda.TARGETS
+TARGETS |= bench_data.TARGETS | bench_speed.TARGETS | bench_zoo.TARGETS | bench_cuda.TARGETS
 GROUPS = {"data": bench_data.TARGETS, "cuda": bench_cuda.TARGETS}
 
 BATCHES, BATCH = 8, 64
@@ -294,6 +296,10 @@ def _rows(name: str, rounds: int, device: str) -> Iterator[dict[str, object]]:
         for rule, found in bench_rules.rules(device):
             sides = _plain(found, "torch.optim")
             yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"rules {rule}"}
+    elif name == "generated_zoo":
+        for net, found in bench_zoo.rows(device):
+            sides = _plain(found, "PyTorch")
+            yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"generated {net}"}
     elif name == "export":
         yield bench_speed.export(rounds)
     elif name == "cuda_lenet_solver":
