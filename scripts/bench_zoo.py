@@ -22,6 +22,9 @@ def rows(device: str) -> Iterator[tuple[str, Found]]:
         path = trained.path.with_name(trained.path.name.replace("train_val", "deploy"))
         if path.exists():
             by_hand = trained.by_hand() if trained.by_hand else bench_kernels.caffenet_module()
+            for part in by_hand.modules():
+                if isinstance(part, nn.ReLU):
+                    part.inplace = False  # as ours: at equal flags
             images = torch.randn(BATCH, 3, trained.extent, trained.extent, device=device)
             given = images.to(memory_format=torch.channels_last)
             theirs = by_hand.to(device, memory_format=torch.channels_last)
