@@ -25,12 +25,18 @@ class PooledByChannels(torch.autograd.Function):
 def max_pool2d(x, kernel, stride=None, padding=0, ceil_mode=False):
     """F.max_pool2d of contiguous planes of many channels: twice as fast on the CPU."""
     window = kernel, stride or kernel, padding, 1, ceil_mode
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if not isinstance(x, torch.Tensor) or x.device.type != "cpu" or is_traced():
         return F.max_pool2d(x, *window)
     if torch.is_grad_enabled() and x.requires_grad:
         return PooledByChannels.apply(x, *window)
     last = x.contiguous(memory_format=torch.channels_last)
     return F.max_pool2d(last, *window).contiguous()
+
+
+def is_traced():
+    """Whether torch.compile, torch.jit or torch.func look on: they know torch's own."""
+    followed = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return followed or torch._C._are_functorch_transforms_active()
 
 
 def pooled_extents(size, kernel, stride, pad, ceil_mode):
