@@ -79,6 +79,12 @@ class Rule(Optimizer):
         """
         return True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """torch's own takes along what it knows; rates are placed anew."""
+        placed: dict[int, Any] | None = None if self._placed is None else {}
+        more = {"keep_updates": self.keep_updates, "overflowed": self.overflowed, "_rates": {}, "_placed": placed}
+        return {**super().__getstate__(), **more}
+
     def direction(self, group: dict[str, Any], rate: Rate, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         """Renew the history from the regularised gradients and give the way to go.
 
