@@ -235,3 +235,16 @@ def test_in_float16_a_velocity_keeps_its_room_when_the_rate_falls(rule, on_devic
         optimizer.step()
     assert optimizer.history(weight)[0].tolist() == pytest.approx([0.09] * 3, rel=1e-3)
     assert weight.isfinite().all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_never_moved_still_rests_when_its_history_comes_back(rule):
+    """Else a recording would wait in vain for a rate that it can take."""
+    weights = [torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2))]
+    groups = [{"params": weights[:1]}, {"params": weights[1:], "lr_mult": 0.0}]
+    optimizer = RULES[rule](groups, lr=0.1, **(FUSED[rule][0] if rule in FUSED else {}))
+    optimizer.rates_on_device()
+    for weight in weights:
+        optimizer.set_history(weight, [torch.zeros_like(weight) for _ in optimizer.slots])
+    assert optimizer.prepare()
+    assert optimizer.history(weights[1])[0].tolist() == [0.0, 0.0]
