@@ -386,22 +386,30 @@ def summary(bench: str, results: list[tuple[Taken, Taken]], sides: Sides) -> dic
 
 
 def _line(row: dict[str, object]) -> str:
-    if row["bench"] == "memory":
+    bench = str(row["bench"])
+    if bench == "memory":
         return (
             f"memory: {row['ratio']:.3f} times PyTorch's peak (target {row['target']}), {row['proto2torch_mb']} MB"
             f" against {row['pytorch_mb']} MB for {row['batch']} images, weights and images apart"
         )
-    if row["bench"] in bench_data.TARGETS:
+    if bench in bench_data.TARGETS:
         return bench_data.line(row)
-    if str(row["bench"]).startswith("cuda_"):
+    if bench.startswith("cuda_"):
         return bench_cuda.line(row)
-    if row["bench"] == "weights_peak":
+    if bench == "weights_peak":
         return f"weights_peak: {row['mb']} MB beyond the parameters (target {row['target']})"
     return (
-        f"{row['bench']}: {row['ratio']:.3f} times {row['against']}'s time (target {row['target']}), "
+        f"{bench}: {row['ratio']:.3f} times {row['against']}'s time (target {round(float(str(row['target'])), 3)}), "
         f"{row['proto2torch_ms']} ms against {row['theirs_ms']} ms; {row['rounds']} rounds, {row['lowest']:.3f} to "
         f"{row['highest']:.3f}; of processor time {row['processor_ratio']:.3f}"
     )
+
+
+def _is_there(device: str) -> bool:
+    try:
+        return device == "cpu" or torch.zeros(1, device=device).is_cuda
+    except (AssertionError, RuntimeError):  # a name that torch does not know, or no such GPU
+        return False
 
 
 def main() -> None:
@@ -418,6 +426,8 @@ def main() -> None:
     elsewhere = [name for name in names if name in bench_cuda.TARGETS] if arguments.device == "cpu" else []
     if elsewhere:
         sys.exit(f"error: {elsewhere[0]} is measured on a GPU, with --device cuda:0. Received: --device cpu")
+    if not _is_there(arguments.device):
+        sys.exit(f"error: --device is cpu, or a CUDA device that is there. Received: {arguments.device}")
     if not arguments.json:
         print(machine(arguments.device))
     found = []

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from proto2torch.data.datum import Image
 
 _WORD = 8  # pixels that are turned round at once
+_MOST = 1 << 62
+"""Bytes of a table, as numpy counts them: once for every row that they lie in."""
 
 
 class Pick(NamedTuple):
@@ -58,10 +60,11 @@ def gather(images: Sequence[Image], picks: Sequence[Pick], target: NDArray[np.ui
     """
     channels, height, width = images[0].shape
     rows, columns = target.shape[2:]
-    if columns == width:  # the rows of a channel lie together
-        rows, columns = 1, rows * columns
     places = np.array([image.__array_interface__["data"][0] for image in images])
     first = int(places.min())
+    span = int(places.max()) - first + images[0].size
+    if columns == width and span * rows * columns <= _MOST:  # the rows of a channel lie together
+        rows, columns = 1, rows * columns
     corners = places - first + [pick.top * width + pick.left for pick in picks]
     within = np.arange(channels)[:, None] * (height * width) + np.arange(rows) * width
     index = (corners[:, None] + within.ravel()).ravel()

@@ -24,7 +24,10 @@ _IN_MEMORY = 32 << 20  # bytes that all threads together copy at once
 
 @torch.no_grad()
 def copy(pairs: Iterable[tuple[Tensor, Array]], read: Read) -> None:
-    """Fill tensors with arrays of their shapes, by several threads: a large one by all of them."""
+    """Fill tensors with arrays of their shapes, by several threads: a large one by all of them.
+
+    Of several arrays for the same memory, that of a shared parameter, the last one is taken.
+    """
 
     def put(piece: tuple[Tensor, Array]) -> None:
         tensor, array = piece
@@ -35,7 +38,7 @@ def copy(pairs: Iterable[tuple[Tensor, Array]], read: Read) -> None:
             read(array, between)
             tensor.copy_(torch.from_numpy(between))
 
-    pairs = list(pairs)
+    pairs = list({(tensor.data_ptr(), tensor.numel()): (tensor, array) for tensor, array in pairs}.values())
     try:
         workers.run(put, [piece for tensor, array in pairs for piece in _pieces(tensor.detach(), array)])
     finally:

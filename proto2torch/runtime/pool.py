@@ -8,15 +8,19 @@ class PooledByChannels(torch.autograd.Function):
     """Max pooling of planes whose channels lie side by side meanwhile."""
 
     @staticmethod
-    def forward(ctx, x, *window):
+    def forward(x, *window):
         last = x.contiguous(memory_format=torch.channels_last)
         y, index = torch.ops.aten.max_pool2d_with_indices(last, *window)
-        ctx.save_for_backward(x, index.contiguous())
-        ctx.window = window
-        return y.contiguous()
+        return y.contiguous(), index.contiguous()
 
     @staticmethod
-    def backward(ctx, dy):
+    def setup_context(ctx, inputs, output):
+        x, *ctx.window = inputs
+        ctx.save_for_backward(x, output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx, dy, _):
         x, index = ctx.saved_tensors
         dx = torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *ctx.window, index)
         return dx, None, None, None, None, None
@@ -25,10 +29,11 @@ class PooledByChannels(torch.autograd.Function):
 def max_pool2d(x, kernel, stride=None, padding=0, ceil_mode=False):
     """F.max_pool2d of contiguous planes of many channels: twice as fast on the CPU."""
     window = kernel, stride or kernel, padding, 1, ceil_mode
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    followed = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if followed or not isinstance(x, torch.Tensor) or x.device.type != "cpu":
         return F.max_pool2d(x, *window)
     if torch.is_grad_enabled() and x.requires_grad:
-        return PooledByChannels.apply(x, *window)
+        return PooledByChannels.apply(x, *window)[0]
     last = x.contiguous(memory_format=torch.channels_last)
     return F.max_pool2d(last, *window).contiguous()
 

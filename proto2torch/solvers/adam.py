@@ -24,6 +24,7 @@ class Adam(Rule):
     """
 
     slots = ("mean", "square_mean")
+    _late: Tensor | None = None
 
     def __init__(
         self,
@@ -44,7 +45,6 @@ class Adam(Rule):
             weight_decay=weight_decay,
             regularization=regularization,
         )
-        self._late: Tensor | None = None
 
     def rate(self, group: dict[str, Any]) -> float:
         b1, b2 = float32(group["momentum"]), float32(group["momentum2"])

@@ -79,6 +79,12 @@ class Rule(Optimizer):
         """
         return True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """torch's own takes along what it knows; rates are placed anew."""
+        placed: dict[int, Any] | None = None if self._placed is None else {}
+        more = {"keep_updates": self.keep_updates, "overflowed": self.overflowed, "_rates": {}, "_placed": placed}
+        return {**super().__getstate__(), **more}
+
     def direction(self, group: dict[str, Any], rate: Rate, grads: list[Tensor], *history: list[Tensor]) -> Direction:
         """Renew the history from the regularised gradients and give the way to go.
 
@@ -149,7 +155,10 @@ class Rule(Optimizer):
         return [state[slot] if slot in state else torch.zeros_like(param) for slot in self.slots]
 
     def set_history(self, param: Tensor, history: Sequence[Tensor]) -> None:
-        """Replace the history of one parameter, as a restored snapshot does."""
+        """Replace the history of one parameter, as a restored snapshot does; without a number in it it is none."""
+        if not any(bool(value.any()) for value in history):
+            self.state.pop(param, None)
+            return
         self.state[param] = {
             slot: torch.empty_like(param, requires_grad=False).copy_(value)
             for slot, value in zip(self.slots, history, strict=True)

@@ -36,9 +36,15 @@ class Momentum(Rule):
             params, lr=lr, momentum=momentum, weight_decay=weight_decay, regularization=regularization, scale=1.0
         )
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of before velocities were divided there are states without a scale."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("scale", 1.0)
+
     def adapts(self, group: dict[str, Any], rate: float) -> bool:
         """Divide the group's velocity by the rate, where that can be."""
-        if rate < LEAST:
+        if not divisible(group, rate):
             return False
         if group["scale"] != rate:
             rescale(group, self._velocities(group), rate)
@@ -59,6 +65,11 @@ class Momentum(Rule):
 
     def _velocities(self, group: dict[str, Any]) -> list[Tensor]:
         return [self.state[p]["momentum_buffer"] for p in group["params"] if self.state.get(p)]
+
+
+def divisible(group: dict[str, Any], rate: float) -> bool:
+    """Whether there is room for the velocity divided by a rate; float16 ends at 65504."""
+    return rate >= LEAST and all(param.dtype != torch.float16 for param in group["params"])
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from proto2torch.solvers.base import Direction, Rate
-from proto2torch.solvers.momentum import LEAST, Momentum, rescale
+from proto2torch.solvers.momentum import Momentum, divisible, rescale
 from proto2torch.solvers.numbers import float32
 
 
@@ -52,7 +52,7 @@ class Nesterov(Momentum):
         if momentum == 0:  # torch keeps no buffer, Caffe does
             return False
         if not isinstance(rate, Tensor):
-            if rate < LEAST:
+            if not divisible(group, rate):
                 return False
             rescale(group, velocity, rate)
         torch._fused_sgd_(

@@ -31,7 +31,8 @@ class Scale:
 
     def scale(self, grads: list[Tensor]) -> None:
         """Multiply in place the gradients of a loss that was not scaled, so that `unscale` gives them back."""
-        torch._foreach_mul_(grads, self._scale)
+        if grads:
+            torch._foreach_mul_(grads, self._scale)
 
     def unscale(self, grads: list[Tensor]) -> Tensor:
         """Divide the gradients in place, and set the scale for the next ones; gives 1 where one is not finite, or 0."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,14 @@ def test_parts_of_images_that_are_alike(data: st.DataObject) -> None:
     assert np.array_equal(parts, expected)
     crop.turn(parts, picks)
     assert np.array_equal(parts, [e[:, :, :: -1 if p.mirrored else 1] for e, p in zip(expected, picks, strict=True)])
+
+
+def test_whole_images_that_lie_too_far_apart_for_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = list(np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5), np.uint8))
+    monkeypatch.setattr(crop, "_MOST", 7 * 4 * 5)  # numpy refuses more than 1 << 63
+    parts = np.zeros((2, 3, 4, 5), np.uint8)
+    crop.gather(images, [Pick(0, 0, False)] * 2, parts)
+    assert np.array_equal(parts, images)
 
 
 def test_which_images_are_alike() -> None:

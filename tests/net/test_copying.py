@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import proto2torch as p2t
+from proto2torch.data import workers
 from proto2torch.errors import WeightsError
 from proto2torch.net import copying
 from proto2torch.weights import caffemodel
@@ -57,6 +59,18 @@ def test_of_two_arrays_for_one_tensor_the_last_counts(pieces: None) -> None:
     tensor = torch.zeros(500)
     copying.copy([(tensor, np.full(500, value, np.float32)) for value in range(20)], _copied)
     assert torch.equal(tensor, torch.full((500,), 19.0))
+
+
+def test_the_last_counts_however_long_the_first_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "workers", lambda: 2)
+    tensor = torch.zeros(5)
+
+    def read(array: np.ndarray, into: np.ndarray) -> None:
+        time.sleep(0.2 if array[0] == 1 else 0)
+        np.copyto(into, array)
+
+    copying.copy([(tensor, np.full(5, value, np.float32)) for value in (1, 2)], read)
+    assert tensor.tolist() == [2.0] * 5
 
 
 def test_torch_knows_that_the_tensor_has_changed() -> None:

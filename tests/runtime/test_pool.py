@@ -59,3 +59,17 @@ def test_torch_export_writes_the_operator():
 
     program = torch.export.export(Net(), (torch.zeros(2, 16, 6, 6),))
     assert [node.name for node in program.graph.nodes if node.op == "call_function"] == ["max_pool2d"]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace")
+def test_the_tools_of_torch_that_trace_meet_the_operator():
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return max_pool2d(x, 3, stride=2, ceil_mode=True)
+
+    x = torch.randn(2, 16, 6, 6, generator=torch.Generator().manual_seed(2))
+    expected = F.max_pool2d(x, 3, 2, ceil_mode=True)
+    traced = torch.jit.trace(Net(), x.clone().requires_grad_())
+    assert torch.equal(traced(x), expected) and "aten::max_pool2d" in str(traced.graph)
+    assert F.max_pool2d in [node.target for node in torch.fx.symbolic_trace(Net()).graph.nodes]
+    assert torch.func.grad(lambda v: Net()(v).sum())(x).sum() == expected.numel()

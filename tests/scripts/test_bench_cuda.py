@@ -34,6 +34,14 @@ def test_without_a_gpu_a_line_says_so(name: str) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta"])
+def test_a_device_that_is_not_there_is_a_line_too(device: str) -> None:
+    done = run(str(SCRIPTS / "bench.py"), "--device", device, "cuda")
+    assert done.returncode == 1
+    assert done.stderr == f"error: --device is cpu, or a CUDA device that is there. Received: {device}\n"
+    assert done.stdout == ""
+
+
 def test_lenets_benches_run() -> None:
     done = run("-c", ON_THE_CPU)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -182,3 +185,66 @@ def test_a_rate_that_must_be_a_number_is_said():
     frozen.rates_on_device()
     assert frozen.prepare()  # what rests needs no rate
     assert not RULES["SGD"]([weight], lr=0.1).prepare()
+
+
+def updated(params, optimizer, updates=3):
+    """The parameters after `updates` with gradients that follow from their number."""
+    for update in range(updates):
+        for param in params:
+            param.grad = torch.full_like(param, update - 0.5)
+        optimizer.step()
+    return [param.detach().clone() for param in params]
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_copy_goes_on_by_itself(rule, copied, on_device):
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in SHAPES]
+    optimizer = RULES[rule](params, lr=0.1, weight_decay=0.1, **(FUSED[rule][0] if rule in FUSED else {}))
+    if on_device:
+        optimizer.rates_on_device()
+    updated(params, optimizer)
+    others, other = copied((params, optimizer))
+    assert all(map(torch.equal, updated(others, other), updated(params, optimizer)))
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Nesterov"])
+def test_a_state_of_before_velocities_were_divided(rule):
+    params = [torch.nn.Parameter(torch.ones(3))]
+    optimizer = RULES[rule](params, lr=0.1, momentum=0.5)
+    updated(params, optimizer)
+    state = optimizer.state_dict()
+    velocity = optimizer.history(params[0])[0].clone()
+    del state["param_groups"][0]["scale"]
+    optimizer.load_state_dict(state)
+    assert torch.equal(optimizer.history(params[0])[0], velocity)
+    updated(params, optimizer)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("rule", ["SGD", "Nesterov"])
+def test_in_float16_a_velocity_keeps_its_room_when_the_rate_falls(rule, on_device):
+    weight = torch.nn.Parameter(torch.ones(3, dtype=torch.float16))
+    optimizer = RULES[rule]([weight], lr=0.1, momentum=0.9)
+    if on_device:
+        optimizer.rates_on_device()
+    for rate in (0.1, 1e-6):
+        optimizer.param_groups[0]["lr"] = rate
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+    assert optimizer.history(weight)[0].tolist() == pytest.approx([0.09] * 3, rel=1e-3)
+    assert weight.isfinite().all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_never_moved_still_rests_when_its_history_comes_back(rule):
+    """Else a recording would wait in vain for a rate that it can take."""
+    weights = [torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2))]
+    groups = [{"params": weights[:1]}, {"params": weights[1:], "lr_mult": 0.0}]
+    optimizer = RULES[rule](groups, lr=0.1, **(FUSED[rule][0] if rule in FUSED else {}))
+    optimizer.rates_on_device()
+    for weight in weights:
+        optimizer.set_history(weight, [torch.zeros_like(weight) for _ in optimizer.slots])
+    assert optimizer.prepare()
+    assert optimizer.history(weights[1])[0].tolist() == [0.0, 0.0]

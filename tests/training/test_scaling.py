@@ -32,6 +32,12 @@ def test_gradients_come_back_as_they_were():
     assert torch.allclose(weight.grad, torch.tensor([1e-7, 1.0, 3.0]), rtol=1e-6, atol=0)
 
 
+def test_a_net_may_have_no_gradients():
+    scale = Scale(CPU)
+    scale.scale([])
+    assert scale.unscale([]) == 0
+
+
 def test_an_overflow_halves_the_scale_and_2000_updates_without_double_it():
     scale = Scale(CPU)
     assert scale.unscale([torch.tensor([1.0, float("inf")])]) == 1
