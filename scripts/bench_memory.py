@@ -18,7 +18,7 @@ def peak(module: nn.Module, x: Tensor) -> int:
             before = torch.cuda.memory_allocated(x.device)
             module(x)
             return torch.cuda.max_memory_allocated(x.device) - before
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiled:
             module(x)
     return _highest(profiled)
 

@@ -42,7 +42,7 @@ class Profile(Callback):
         self._seen += 1
         if self._seen == _WARM:
             kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if solver.device.type == "cuda" else [])]
-            self._running = profile(activities=kinds)
+            self._running = profile(activities=kinds, acc_events=True)  # or some versions warn of cycles
             self._running.__enter__()
         elif self._running is not None and self._seen == _WARM + self._wanted:
             self._write(solver)
