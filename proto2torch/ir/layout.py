@@ -11,16 +11,19 @@ FORMATS = (CHANNELS_LAST, CONTIGUOUS)
 """The names of torch.channels_last, where the channels of a place lie side by side, and of its opposite."""
 
 
-def memory_format(nodes: Iterable[Node]) -> str:
-    """The faster of FORMATS for a net of these layers.
+def memory_format(nodes: Iterable[Node], wished: str = "") -> str:
+    """What is wished for, or the faster of FORMATS for a net of these layers.
 
     Convolutions of planes are channels_last's: oneDNN's and the tensor cores' kernels want it so, pooling is several
     times faster, and what lies between takes its inputs' layout. Not so where batches are normalised by their own
-    statistics: on the CPU torch sums those ten times less exactly in channels_last, and trainings leave Caffe's.
+    statistics: on the CPU torch sums those ten times less exactly in channels_last, and trainings leave Caffe's. And
+    never where a dilated convolution reads nothing but padding: in channels_last that ends the process.
     """
     nodes = list(nodes)
+    if any(map(_convolves_padding, nodes)):
+        return CONTIGUOUS
     last = any(map(_convolves_planes, nodes)) and not any(map(_normalises_batches, nodes))
-    return CHANNELS_LAST if last else CONTIGUOUS
+    return wished or (CHANNELS_LAST if last else CONTIGUOUS)
 
 
 def restrided(net: Net) -> list[Value]:
@@ -32,6 +35,10 @@ def restrided(net: Net) -> list[Value]:
 
 def _convolves_planes(node: Node) -> bool:
     return node.type in ("Convolution", "Deconvolution") and len(node.inputs[0].shape) == 4
+
+
+def _convolves_padding(node: Node) -> bool:
+    return _convolves_planes(node) and any(node.op.misses(value.shape) for value in node.inputs)
 
 
 def _normalises_batches(node: Node) -> bool:

@@ -193,7 +193,7 @@ class _Lowering:
         ]
         if net.force_backward:
             nodes = [_trained(node) for node in nodes]
-        memory_format = net.style.memory_format or layout.memory_format(nodes)
+        memory_format = layout.memory_format(nodes, net.style.memory_format)
         nodes = [replace(node, memory_format=memory_format, plain=net.style.plain) for node in _pin(nodes)]
         last = [v for v in self.blobs.values() if v is not None and v not in self.read]
         outputs = sorted(last, key=lambda v: v.blob.encode())

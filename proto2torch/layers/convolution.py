@@ -36,6 +36,13 @@ class Kernel:
         free = (n + 2 * p - r for n, r, p in zip(x[self.axis + 1 :], self.reach, self.pad, strict=True))
         return tuple((f // s if f >= 0 else -(-f // s)) + 1 for f, s in zip(free, self.stride, strict=True))
 
+    def misses(self, x: Shape) -> bool:
+        """Whether along some axis none of its places touches the bottom, so that all it reads there is padding."""
+        axes = zip(x[self.axis + 1 :], self.slid(x), self.size, self.stride, self.pad, self.dilation, strict=True)
+        return any(
+            not any(0 <= o * s - p + d * i < n for o in range(out) for i in range(k)) for n, out, k, s, p, d in axes
+        )
+
     def spread(self, x: Shape) -> tuple[int, ...]:
         """stride (in - 1) + reach - 2 pad."""
         spatial = zip(x[self.axis + 1 :], self.stride, self.reach, self.pad, strict=True)
@@ -107,6 +114,10 @@ class Convolution(Sliding, type="Convolution", param="convolution_param"):
                 text = f"every bottom must have the shape of the first, {x[0]}. Received: {other}"
                 raise self.error(text, f"bottom[{i}]")
         return [(*x[0][: kernel.axis], self.p.num_output, *self.extents(x[0]))] * len(x)
+
+    def misses(self, x: Shape) -> bool:
+        """Whether it never touches a bottom of shape `x`: torch's kernel for channels_last ends the process then."""
+        return self.kernel(x).misses(x)
 
     def _check_channels(self, channels: int) -> None:
         for what, count in (("the bottom's channels", channels), ("num_output", self.p.num_output)):
@@ -189,6 +200,9 @@ class Deconvolution(Convolution, type="Deconvolution", param="convolution_param"
                 f"pad {kernel.pad} leaves nothing of the top: its extents would be {out} (bottom {x})", "pad"
             )
         return out
+
+    def misses(self, x: Shape) -> bool:
+        return False
 
     def _filters(self, channels: int) -> tuple[int, int]:
         return channels, self.p.num_output // self.p.group

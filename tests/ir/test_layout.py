@@ -47,6 +47,24 @@ def test_a_net_that_convolves_planes_lies_channels_last(text, expected):
     assert ("to(memory_format" in net.source) == (expected == "channels_last")
 
 
+@pytest.mark.parametrize("wished", ["", "channels_last"])
+def test_a_dilated_convolution_of_padding_alone_is_not_laid_out(wished):
+    """torch 2.11 to 2.14 die of it, by oneDNN."""
+    text = (
+        CONVOLVED.split("layer {")[0]
+        + """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 2 dim: 1 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 6 group: 2 kernel_h: 2 kernel_w: 1 stride_h: 2 stride_w: 3 pad: 2 dilation: 2
+    weight_filler { type: "xavier" } bias_filler { type: "constant" value: 3 } } }
+"""
+    )
+    net = built(text, wished)
+    assert net.graph.memory_format == "contiguous"
+    with torch.no_grad():
+        assert (net(data=torch.ones(2, 4, 2, 1))["conv"] == 3).all()
+
+
 def test_the_user_may_say_so():
     assert "to(memory_format" not in built(CONVOLVED, "contiguous").source
     assert "data = data.to(memory_format=torch.channels_last)" in built(DENSE, "channels_last").source
