@@ -7,7 +7,6 @@ import pickle
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from proto2torch.solvers.fused import fusible
 from proto2torch.solvers.rules import RULES
@@ -18,18 +17,6 @@ FUSED = {
     "Adam": ({"momentum": 0.9, "momentum2": 0.99, "delta": 1e-4}, "_fused_adam_"),
 }
 SHAPES = [(20, 3, 5, 5), (20,), (50, 80), (1,)]
-
-
-class Calls(TorchDispatchMode):
-    """The operators that are called, by name."""
-
-    def __enter__(self):
-        self.names = []
-        return super().__enter__()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
 
 
 def trained(rule, plain, updates=20, rates=(0.1, 0.01, 0.003), on_device=False, **arguments):
@@ -68,14 +55,14 @@ def test_the_smallest_rates_keep_their_digits(rate):
 
 
 @pytest.mark.parametrize("rule", FUSED)
-def test_a_group_is_one_launch(rule):
+def test_a_group_is_one_launch(rule, called):
     arguments, kernel = FUSED[rule]
     params = [torch.nn.Parameter(torch.ones(shape)) for shape in SHAPES]
     optimizer = RULES[rule](params, lr=0.1, weight_decay=0.1, **arguments)
     for param in params:
         param.grad = torch.ones_like(param)
     optimizer.step()
-    with Calls() as calls:
+    with called() as calls:
         optimizer.step()
     assert calls.names.count(kernel) == 1
     assert [name for name in calls.names if not name.startswith("_record_function")] == [kernel]
@@ -157,7 +144,7 @@ def test_a_velocity_survives_every_change_of_a_rate_on_the_device(rule, rates, m
 
 
 @pytest.mark.parametrize("rule", FUSED)
-def test_a_rate_on_the_device_is_written_where_it_changes_and_needs_no_launch_beside_the_kernel(rule):
+def test_a_rate_on_the_device_is_written_where_it_changes_and_needs_no_launch_beside_the_kernel(rule, called):
     arguments, kernel = FUSED[rule]
     params = [torch.nn.Parameter(torch.ones(shape)) for shape in SHAPES]
     optimizer = RULES[rule](params, lr=0.1, weight_decay=0.1, **arguments)
@@ -167,9 +154,9 @@ def test_a_rate_on_the_device_is_written_where_it_changes_and_needs_no_launch_be
         for param in params:
             param.grad = torch.ones_like(param)
         optimizer.param_groups[0]["lr"] = 0.05 if changed else 0.1
-        with Calls() as prepared:
+        with called() as prepared:
             assert optimizer.prepare()
-        with Calls() as made:
+        with called() as made:
             optimizer.make()
     assert [name for name in prepared.names if not name.startswith("_record_function")] == written
     assert [name for name in made.names if not name.startswith(("_record_function", "_local_scalar"))] == [kernel]

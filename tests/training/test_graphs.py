@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import proto2torch as p2t
 from proto2torch.cli import main
@@ -160,20 +159,8 @@ def test_what_is_written_counts_as_written(case):
     assert all(blob.tensor._version > version for blob, version in zip(training.net.learned, before, strict=True))
 
 
-class Calls(TorchDispatchMode):
-    """The operations that are called, by name."""
-
-    def __enter__(self):
-        self.names = []
-        return super().__enter__()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize(("policy", "more"), [("fixed", []), ("inv", ["_foreach_mul_", "fill_"] * 3)])
-def test_beside_the_play_are_copies_in_and_out_and_what_a_changed_rate_needs(policy, more, case):
+def test_beside_the_play_are_copies_in_and_out_and_what_a_changed_rate_needs(policy, more, case, called):
     """Of batch and label into the graph's memory, of output and loss out of it; three groups differ in multipliers."""
 
     class Silent(Tape):
@@ -184,7 +171,7 @@ def test_beside_the_play_are_copies_in_and_out_and_what_a_changed_rate_needs(pol
     training.step(5)
     batch = training.net.batch()
     training.net.batch = lambda: batch
-    with Calls() as calls:
+    with called() as calls:
         training.step(1)
     assert len(training._update.rule.param_groups) == 3
     assert sorted(calls.names) == sorted(["copy_", "copy_", "clone", "clone", *more])
