@@ -63,7 +63,7 @@ import bench_zoo
 import h5py
 import torch
 import torch.nn.functional as F
-from bench_sides import Check, Found, Side, Taken, taken
+from bench_sides import Check, Found, Side, Taken, in_turn, taken
 from torch import Tensor, nn
 
 import proto2torch as p2t
@@ -284,22 +284,24 @@ BENCHES = {
     "detection": lambda device: _plain(bench_detection.detection(device), "torchvision"),
     "mobilenet_ssd": lambda device: _plain(bench_detection.mobilenet_ssd(device), "its parts"),
 }  # of time; memory is measured otherwise
+SEVERAL = {
+    "rules": (bench_rules.rules, "rules", "torch.optim"),
+    "generated_zoo": (bench_zoo.rows, "generated", "PyTorch"),
+}
+"""Benches of several rows: what gives them, and how a row and its other side are called."""
 
 
 def _rows(name: str, rounds: int, device: str) -> Iterator[dict[str, object]]:
-    """What one bench has measured; `rules` measures several."""
+    """What one bench has measured."""
     if name == "memory":
         yield memory(device)
     elif name == "weights_peak":
         yield bench_weights.peak()
-    elif name == "rules":
-        for rule, found in bench_rules.rules(device):
-            sides = _plain(found, "torch.optim")
-            yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"rules {rule}"}
-    elif name == "generated_zoo":
-        for net, found in bench_zoo.rows(device):
-            sides = _plain(found, "PyTorch")
-            yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"generated {net}"}
+    elif name in SEVERAL:
+        several, title, against = SEVERAL[name]
+        for part, found in several(device):
+            sides = _plain(found, against)
+            yield summary(name, measure(sides, rounds, device), sides) | {"bench": f"{title} {part}"}
     elif name == "export":
         yield bench_speed.export(rounds)
     elif name == "cuda_lenet_solver":
@@ -347,14 +349,7 @@ def measure(sides: Sides, rounds: int, device: str) -> list[tuple[Taken, Taken]]
         sides.ours(), sides.theirs()
     sides.check()
     timed(sides.ours), timed(sides.theirs)  # warm up
-    results = []
-    for number in range(rounds):
-        if number % 2:
-            theirs, ours = timed(sides.theirs), timed(sides.ours)
-        else:
-            ours, theirs = timed(sides.ours), timed(sides.theirs)
-        results.append((ours, theirs))
-    return results
+    return list(in_turn(sides.ours, sides.theirs, rounds, timed))
 
 
 def machine(device: str) -> str:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import lmdb
 import numpy as np
 import torch
-from bench_sides import Side, taken
+from bench_sides import Side, in_turn, taken
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -83,13 +83,8 @@ def line(row: dict[str, Any]) -> str:
 
 def _measured(name: str, sides: Sides, rounds: int) -> dict[str, object]:
     sides.ours(), sides.theirs()
-    results = []
-    for number in range(rounds):
-        if number % 2:
-            ours, theirs = taken(sides.ours), taken(sides.theirs)
-        else:
-            theirs, ours = taken(sides.theirs), taken(sides.ours)
-        results.append((ours, theirs, taken(sides.copy or (lambda: None))))
+    copy = sides.copy or (lambda: None)
+    results = [(ours, theirs, taken(copy)) for ours, theirs in in_turn(sides.ours, sides.theirs, rounds)]
     ratios = [ours.clock / theirs.clock for ours, theirs, _ in results]
     processor = [ours.processor / theirs.processor for ours, theirs, _ in results]
     shares = [copied.processor / ours.processor for ours, _, copied in results]

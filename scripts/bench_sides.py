@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 Side = Callable[[], object]
@@ -25,3 +25,15 @@ def taken(work: Side) -> Taken:
     start, busy = time.perf_counter(), time.process_time()
     work()
     return Taken(time.perf_counter() - start, time.process_time() - busy)
+
+
+def in_turn(
+    ours: Side, theirs: Side, rounds: int, timed: Callable[[Side], Taken] = taken
+) -> Iterator[tuple[Taken, Taken]]:
+    """What both sides take in each round, in an order that alternates."""
+    for number in range(rounds):
+        if number % 2:
+            before = timed(theirs)
+            yield timed(ours), before
+        else:
+            yield timed(ours), timed(theirs)
