@@ -38,7 +38,7 @@ def _convolves_planes(node: Node) -> bool:
 
 
 def _convolves_padding(node: Node) -> bool:
-    return _convolves_planes(node) and any(node.op.misses(value.shape) for value in node.inputs)
+    return node.type == "Convolution" and any(node.op.kernel(v.shape).misses(v.shape) for v in node.inputs)
 
 
 def _normalises_batches(node: Node) -> bool:

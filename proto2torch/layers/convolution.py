@@ -115,10 +115,6 @@ class Convolution(Sliding, type="Convolution", param="convolution_param"):
                 raise self.error(text, f"bottom[{i}]")
         return [(*x[0][: kernel.axis], self.p.num_output, *self.extents(x[0]))] * len(x)
 
-    def misses(self, x: Shape) -> bool:
-        """Whether it never touches a bottom of shape `x`: torch's kernel for channels_last ends the process then."""
-        return self.kernel(x).misses(x)
-
     def _check_channels(self, channels: int) -> None:
         for what, count in (("the bottom's channels", channels), ("num_output", self.p.num_output)):
             if count % self.p.group:
@@ -200,9 +196,6 @@ class Deconvolution(Convolution, type="Deconvolution", param="convolution_param"
                 f"pad {kernel.pad} leaves nothing of the top: its extents would be {out} (bottom {x})", "pad"
             )
         return out
-
-    def misses(self, x: Shape) -> bool:
-        return False
 
     def _filters(self, channels: int) -> tuple[int, int]:
         return channels, self.p.num_output // self.p.group
