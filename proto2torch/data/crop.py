@@ -87,9 +87,9 @@ class _Memory:
 
 def turn(pixels: NDArray[np.uint8], picks: Sequence[Pick]) -> None:
     """Mirror those of the parts (N, C, h, w) that are to be mirrored, where they are."""
-    for pick, pixel in zip(picks, torch.from_numpy(pixels), strict=True):
+    for pick, pixel in zip(picks, pixels, strict=True):
         if pick.mirrored:
-            pixel.copy_(pixel.flip(-1))
+            pixel[...] = taken(pixel, Pick(0, 0, mirrored=True), *pixel.shape[1:])
 
 
 def part(image: Image, pick: Pick, rows: int, columns: int) -> Image:
