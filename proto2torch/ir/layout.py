@@ -38,7 +38,8 @@ def _convolves_planes(node: Node) -> bool:
 
 
 def _convolves_padding(node: Node) -> bool:
-    return node.type == "Convolution" and any(node.op.kernel(v.shape).misses(v.shape) for v in node.inputs)
+    slides = _convolves_planes(node) and node.type == "Convolution"
+    return slides and any(node.op.kernel(value.shape).misses(value.shape) for value in node.inputs)
 
 
 def _normalises_batches(node: Node) -> bool:
